@@ -1,0 +1,22 @@
+"""SiMaN for Larq: binary weights by magnitude, trained with Keras, exported to 1-bit TFLite."""
+
+from siman_larq._keras2 import require_keras2
+
+require_keras2()
+
+from siman_larq import models  # noqa: E402
+from siman_larq.callbacks import ClipAnnealing  # noqa: E402
+from siman_larq.constraints import PercentileClip  # noqa: E402
+from siman_larq.layers import SiMaNConv2D  # noqa: E402
+from siman_larq.quantizers import SampleSign, SiMaNQuantizer  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClipAnnealing",
+    "PercentileClip",
+    "SampleSign",
+    "SiMaNConv2D",
+    "SiMaNQuantizer",
+    "models",
+]

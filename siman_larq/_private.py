@@ -1,0 +1,20 @@
+"""The one place that touches names which TensorFlow and Larq do not make public."""
+
+import tensorflow as tf
+from larq.quantizers import _BaseQuantizer as BaseQuantizer
+from tensorflow.python.ops import control_flow_util
+
+__all__ = ["BaseQuantizer", "compiles_with_xla"]
+
+# BaseQuantizer: Larq's quantizers derive from it, and it alone connects `metrics=["flip_ratio"]`
+# and `larq.context.metrics_scope`; the public `larq.quantizers.Quantizer` has neither.
+
+
+def compiles_with_xla() -> bool:
+    """Whether ops made now are compiled by XLA (`jit_compile=True`), as Keras' RNNs ask it.
+
+    No public name tells, and XLA refuses a whole graph for one op it does not know.
+    """
+    if tf.executing_eagerly():
+        return False
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())

@@ -1,0 +1,59 @@
+"""Keras callbacks of SiMaN."""
+
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from siman_larq.constraints import PercentileClip
+
+__all__ = ["ClipAnnealing"]
+
+
+class ClipAnnealing(tf.keras.callbacks.Callback):
+    r"""Anneals the clamp of every `siman_larq.PercentileClip` in the model, epoch by epoch.
+
+    \\[
+    p = \texttt{start} \cdot (1 - epoch / epochs)
+    \\]
+    with epochs counted from 0, set when an epoch begins. Depends on the epoch alone, so a
+    training that resumes with `initial_epoch` goes on where it was.
+
+    !!! example
+        ```python
+        model.fit(images, labels, epochs=120, callbacks=[ClipAnnealing(start=15.0)])
+        ```
+
+    # Arguments
+        start: Percentage in the first epoch, in [0, 50).
+
+    # Raises
+        ValueError: for a start outside [0, 50); at the beginning of training, for a model
+            without a `PercentileClip`.
+
+    # References
+        - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
+    """
+
+    def __init__(self, start: float = 15.0) -> None:
+        super().__init__()
+        if not 0 <= start < 50:
+            raise ValueError(f"ClipAnnealing: start={start!r} is out of range; use [0, 50).")
+        self.start = start
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if next(_percentile_clips(self.model), None) is None:
+            raise ValueError(
+                f"ClipAnnealing: no layer of model {self.model.name!r} has a PercentileClip to "
+                "anneal; use SiMaNConv2D, or kernel_constraint=PercentileClip() in other layers."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        percent = self.start * (1 - epoch / self.params["epochs"])
+        for clip in _percentile_clips(self.model):
+            clip.percent = percent
+
+
+def _percentile_clips(model: tf.keras.Model) -> Iterator[PercentileClip]:
+    for layer in model.submodules:
+        # `kernel_constraint`, and `depthwise_constraint` and the like of other layers.
+        yield from (value for value in vars(layer).values() if isinstance(value, PercentileClip))

@@ -1,0 +1,77 @@
+"""Kernel constraints of SiMaN."""
+
+from typing import Any
+
+import larq as lq
+import tensorflow as tf
+
+from siman_larq.math import clamp_magnitudes
+
+__all__ = ["PercentileClip"]
+
+
+@lq.utils.register_alias("percentile_clip")
+@lq.utils.register_keras_custom_object
+class PercentileClip(tf.keras.constraints.Constraint):
+    r"""Centres every filter and clamps magnitudes to percentiles of the whole kernel.
+
+    \\[
+    v = w - \bar w, \quad
+    c(w) = \mathrm{sign}(v) \min(\max(|v|, P_{p}(|v|)), P_{100 - p}(|v|))
+    \\]
+    with \\(\bar w\\) the mean of a filter (last axis) and \\(P_p\\) the p-th percentile of
+    \\(|v|\\) over all filters of the kernel together, linearly interpolated. With
+    `percent=0` only the mean goes, which does not change training.
+
+    The official code clamps on every forward pass, outside the gradient. As a constraint after
+    each update this is the same; `siman_larq.ClipAnnealing` sets the percentage by epoch.
+
+    !!! example
+        ```python
+        layer = lq.layers.QuantConv2D(
+            64, 3, kernel_quantizer="siman", kernel_constraint=PercentileClip(15.0)
+        )
+        ```
+
+    # Arguments
+        percent: \\(p\\) in percent, in [0, 50).
+
+    # Attributes
+        percent: The value in force; assign to it to change it, also between steps of a compiled
+            `fit`.
+
+    # Raises
+        ValueError: for a percent outside [0, 50).
+
+    # References
+        - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
+    """
+
+    def __init__(self, percent: float = 0.0) -> None:
+        value = _checked_percent(percent)
+        # A variable, so that a new value reaches training steps that are already traced.
+        with tf.init_scope():
+            self._percent = tf.Variable(value, trainable=False, dtype=tf.float32, name="percent")
+
+    @property
+    def percent(self) -> float:
+        return float(self._percent.numpy())
+
+    @percent.setter
+    def percent(self, value: float) -> None:
+        self._percent.assign(_checked_percent(value))
+
+    def __call__(self, w: tf.Tensor) -> tf.Tensor:
+        return clamp_magnitudes(tf.convert_to_tensor(w), self._percent)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"percent": self.percent}
+
+
+def _checked_percent(percent: float) -> float:
+    if not 0 <= percent < 50:
+        raise ValueError(
+            f"PercentileClip: percent={percent!r} is out of range; the clamp keeps magnitudes "
+            "between the percentiles p and 100 - p, so give a number in [0, 50)."
+        )
+    return float(percent)

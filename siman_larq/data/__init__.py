@@ -1,0 +1,17 @@
+"""Data sets and input pipelines."""
+
+from siman_larq.data.datasets import DATASET_NAMES, ImageData, load
+from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
+from siman_larq.data.pipeline import eval_batches, prepare, steps_per_epoch, train_batches
+
+__all__ = [
+    "DATASET_NAMES",
+    "DatasetCorruptError",
+    "DatasetNotFoundError",
+    "ImageData",
+    "eval_batches",
+    "load",
+    "prepare",
+    "steps_per_epoch",
+    "train_batches",
+]

@@ -1,0 +1,231 @@
+"""Turns images in memory into batches for Keras, with the usual CIFAR augmentation.
+
+Everything random is a function of (seed, epoch, step) alone. A run that is resumed at an epoch
+therefore sees, bit for bit, the batches that an unbroken run would have seen.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from siman_larq.data.datasets import ImageData
+
+__all__ = ["eval_batches", "prepare", "steps_per_epoch", "train_batches"]
+
+# Mean and standard deviation per channel, for pixels in [0, 1].
+_STATISTICS = {
+    1: ((0.449,), (0.226,)),
+    3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+_CROP_PADDING = 4
+# What a random draw is for: it keeps the draws of one step independent of each other.
+_ORDER, _TOP, _LEFT, _FLIP = range(4)
+
+ImageShape = tuple[int, int, int]
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """The number of full batches in one epoch; the remainder is dropped.
+
+    # Arguments
+    examples: The number of training images.
+    batch_size: Images per batch.
+
+    # Returns
+    `examples // batch_size`, at least 1.
+
+    # Raises
+    ValueError: If `batch_size` is below 1 or above `examples`.
+    """
+    if not 1 <= batch_size <= examples:
+        raise ValueError(
+            f"batch_size={batch_size} does not fit {examples} training images: "
+            f"it must be from 1 to {examples}."
+        )
+    return examples // batch_size
+
+
+def train_batches(
+    data: ImageData,
+    *,
+    batch_size: int,
+    image_shape: ImageShape = (32, 32, 3),
+    seed: int,
+    first_epoch: int,
+    epochs: int,
+    augment: bool = True,
+) -> tf.data.Dataset:
+    """The training batches of the epochs `first_epoch` to `epochs - 1`, one after another.
+
+    Each epoch visits the images in a new order. With `augment`, every image is padded by 4 black
+    pixels on each side, cropped to `image_shape` at a random place and flipped with probability
+    one half; then it is normalised as by `prepare`.
+
+    # Arguments
+    data: The data set.
+    batch_size: Images per batch; an epoch's remainder is dropped.
+    image_shape: (height, width, channels) of the output.
+    seed: Any 64-bit integer.
+    first_epoch: The first epoch, counted from 0.
+    epochs: The total number of epochs, so `epochs - first_epoch` of them are produced.
+    augment: Whether to crop and flip.
+
+    # Returns
+    A `tf.data.Dataset` of known length with pairs of images, float32
+    [batch_size, height, width, channels], and labels, int64 [batch_size].
+
+    # Raises
+    ValueError: If `batch_size`, `image_shape` or the epochs are impossible.
+    """
+    count = len(data.train_images)
+    steps = steps_per_epoch(count, batch_size)
+    _check_shape(data.train_images.shape, image_shape)
+    if not 0 <= first_epoch <= epochs:
+        raise ValueError(f"first_epoch={first_epoch} must be from 0 to epochs={epochs}.")
+    with tf.device("/cpu:0"):
+        images = tf.constant(data.train_images)
+        labels = tf.constant(data.train_labels, tf.int64)
+
+    def epoch_of_indices(epoch: tf.Tensor) -> tf.data.Dataset:
+        keys = tf.random.stateless_uniform(
+            [count],
+            _seed(seed, epoch, tf.constant(0, tf.int64), _ORDER),
+            minval=None,
+            maxval=None,
+            dtype=tf.int32,
+            alg="philox",
+        )
+        order = tf.argsort(keys, stable=True)[: steps * batch_size]
+        return tf.data.Dataset.from_tensor_slices(
+            (
+                tf.fill([steps], epoch),
+                tf.range(steps, dtype=tf.int64),
+                tf.reshape(order, [steps, batch_size]),
+            )
+        )
+
+    def batch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        chosen = _pad_to_shape(tf.gather(images, indices), image_shape)
+        if augment:
+            chosen = _crop_and_flip(chosen, seed, epoch, step)
+        return _normalise(chosen, image_shape), tf.gather(labels, indices)
+
+    # Sequential maps: the order must be fixed, and one core is fast enough.
+    dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_of_indices).map(batch)
+    length = tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps)
+    return dataset.apply(length).prefetch(2)
+
+
+def eval_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    image_shape: ImageShape = (32, 32, 3),
+) -> tf.data.Dataset:
+    """The images in order, prepared but not augmented; the last batch may be smaller.
+
+    # Arguments
+    images: uint8 [N, height, width, channels].
+    labels: Integers [N].
+    batch_size: Images per batch.
+    image_shape: (height, width, channels) of the output.
+
+    # Returns
+    A `tf.data.Dataset` with pairs of images, float32 [batch, height, width, channels], and
+    labels, int64 [batch].
+
+    # Raises
+    ValueError: If `batch_size` is below 1 or `image_shape` does not fit the images.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1.")
+    _check_shape(images.shape, image_shape)
+    with tf.device("/cpu:0"):
+        tensors = (tf.constant(images), tf.constant(labels, tf.int64))
+    dataset = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size)
+    return dataset.map(lambda x, y: (_prepare(x, image_shape), y)).prefetch(2)
+
+
+def prepare(images: np.ndarray, image_shape: ImageShape = (32, 32, 3)) -> np.ndarray:
+    """Pads and normalises images exactly as `eval_batches` does.
+
+    Smaller images get an even black border, grey ones are repeated over three channels where
+    `image_shape` asks for three; then pixels are scaled to [0, 1] and normalised by mean and
+    standard deviation.
+
+    # Arguments
+    images: uint8 [N, height, width, channels].
+    image_shape: (height, width, channels) of the output.
+
+    # Returns
+    A float32 array of shape [N, *image_shape].
+
+    # Raises
+    ValueError: If `image_shape` does not fit the images.
+    """
+    _check_shape(images.shape, image_shape)
+    with tf.device("/cpu:0"):
+        return _prepare(tf.constant(images), image_shape).numpy()
+
+
+def _check_shape(shape: tuple[int, ...], image_shape: ImageShape) -> None:
+    height, width, channels = image_shape
+    if channels not in _STATISTICS:
+        raise ValueError(f"image_shape={image_shape}: the channels must be 1 or 3.")
+    if len(shape) != 4:
+        raise ValueError(f"Images must be [N, height, width, channels], these are {shape}.")
+    if shape[3] not in (1, channels):
+        raise ValueError(
+            f"Images with {shape[3]} channels cannot be given as image_shape={image_shape}."
+        )
+    if shape[1] > height or shape[2] > width:
+        raise ValueError(
+            f"Images of {shape[1]}x{shape[2]} pixels are larger than image_shape={image_shape}."
+        )
+
+
+def _seed(seed: int, epoch: tf.Tensor, step: tf.Tensor, purpose: int) -> tf.Tensor:
+    # One number per (epoch, step, purpose) while there are fewer than 2**32 steps per epoch.
+    return tf.stack([tf.constant(seed, tf.int64), (epoch * 2**32 + step) * 4 + purpose])
+
+
+def _crop_and_flip(images: tf.Tensor, seed: int, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    batch_size, height, width = images.shape[:3]
+
+    def draw(purpose: int, limit: int) -> tf.Tensor:
+        return tf.random.stateless_uniform(
+            [batch_size, 1],
+            _seed(seed, epoch, step, purpose),
+            maxval=limit,
+            dtype=tf.int32,
+            alg="philox",
+        )
+
+    border = [_CROP_PADDING, _CROP_PADDING]
+    padded = tf.pad(images, [[0, 0], border, border, [0, 0]])
+    rows = draw(_TOP, 2 * _CROP_PADDING + 1) + tf.range(height)
+    columns = tf.range(width)
+    # A flip is a crop that is read from right to left.
+    columns = tf.where(draw(_FLIP, 2) == 1, columns[::-1], columns)
+    columns += draw(_LEFT, 2 * _CROP_PADDING + 1)
+    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
+    return tf.gather(cropped, columns, axis=2, batch_dims=1)
+
+
+def _prepare(images: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:
+    return _normalise(_pad_to_shape(images, image_shape), image_shape)
+
+
+def _pad_to_shape(images: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:
+    missing = [image_shape[0] - images.shape[1], image_shape[1] - images.shape[2]]
+    before_after = [[m // 2, m - m // 2] for m in missing]
+    return tf.pad(images, [[0, 0], *before_after, [0, 0]])
+
+
+def _normalise(images: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:
+    channels = image_shape[2]
+    mean, std = _STATISTICS[channels]
+    pixels = tf.cast(images, tf.float32) / 255.0
+    if pixels.shape[-1] != channels:
+        pixels = tf.repeat(pixels, channels, axis=-1)
+    return (pixels - tf.constant(mean)) / tf.constant(std)

@@ -1,0 +1,150 @@
+"""Layers of SiMaN."""
+
+from collections.abc import Callable
+from typing import Any
+
+import larq as lq
+import tensorflow as tf
+
+from siman_larq.constraints import PercentileClip
+from siman_larq.quantizers import SampleSign, SiMaNQuantizer
+
+__all__ = ["SiMaNConv2D"]
+
+
+@lq.utils.register_keras_custom_object
+class SiMaNConv2D(lq.layers.QuantConv2D):
+    r"""The binary convolution of the official SiMaN code.
+
+    \\[
+    y = \alpha_f \cdot \left( \mathrm{sign}(a - \bar a) * (2B - 1) \right)
+    \\]
+    with \\(\bar a\\) the sample's mean (`siman_larq.SampleSign`), \\(B \in \\{0, 1\\}\\) the
+    magnitude code of the latent kernel (`siman_larq.SiMaNQuantizer` with `levels=(-1, 1)`) and
+    \\(\alpha_f\\) a learned scale per filter, which starts at the filter's mean \\(|w|\\).
+    Padding adds 0 at the border.
+
+    !!! example
+        ```python
+        x = SiMaNConv2D(64, 3)(x)
+        x = tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+        ```
+
+    # Arguments
+        filters: Integer, the number of output filters.
+        kernel_size: An integer or pair of integers, height and width of the kernel.
+        strides: An integer or pair of integers.
+        padding: `"same"` or `"valid"`. On even maps with stride 2, `"same"` pads at the bottom
+            and right only, as everywhere in TensorFlow.
+        use_bias: Whether to add a bias. The official layer has none.
+        input_quantizer: Defaults to `SampleSign()`.
+        kernel_quantizer: Defaults to `SiMaNQuantizer(levels=(-1, 1))`.
+        kernel_constraint: Defaults to `PercentileClip(0.0)`, for `ClipAnnealing` to set.
+        alpha_initializer: Defaults to `None`: the mean magnitude of each filter's latent weights.
+        kwargs: As for `larq.layers.QuantConv2D`.
+
+    # Attributes
+        kernel: Latent weights, HWIO.
+        alpha: Scale, shape `(filters,)`.
+
+    # Input shape
+        `(batch, height, width, channels)`
+
+    # Output shape
+        `(batch, new_height, new_width, filters)`
+
+    # Raises
+        ValueError: for `data_format="channels_first"`, which LCE cannot convert.
+
+    # References
+        - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = 1,
+        padding: str = "same",
+        use_bias: bool = False,
+        input_quantizer: Any = "default",
+        kernel_quantizer: Any = "default",
+        kernel_constraint: Any = "default",
+        alpha_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if input_quantizer == "default":
+            input_quantizer = SampleSign()
+        if kernel_quantizer == "default":
+            kernel_quantizer = SiMaNQuantizer(levels=(-1, 1))
+        if kernel_constraint == "default":
+            kernel_constraint = PercentileClip()
+        super().__init__(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=padding,
+            use_bias=use_bias,
+            input_quantizer=input_quantizer,
+            kernel_quantizer=kernel_quantizer,
+            kernel_constraint=kernel_constraint,
+            **kwargs,
+        )
+        if self.data_format != "channels_last":
+            raise ValueError(
+                f"SiMaNConv2D: data_format={self.data_format!r} is not supported; use "
+                "'channels_last' (LCE converts no other)."
+            )
+        self.alpha_initializer = tf.keras.initializers.get(alpha_initializer)
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.alpha = self.add_weight(
+            name="alpha",
+            shape=(self.filters,),
+            initializer=self.alpha_initializer or self._mean_magnitude,
+        )
+
+    def _mean_magnitude(self, shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
+        with lq.context.quantized_scope(False):
+            kernel = tf.cast(self.kernel, dtype or tf.float32)
+        return tf.reduce_mean(tf.abs(kernel), axis=[0, 1, 2])
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        # Reads the code out of Larq's variable, now that the quantized scope is on.
+        kernel = tf.convert_to_tensor(kernel)
+        alpha = tf.cast(self.alpha, kernel.dtype)
+        return _scaled_convolution(super().convolution_op, inputs, kernel, alpha)
+
+    def get_config(self) -> dict[str, Any]:
+        initializer = self.alpha_initializer
+        if initializer is not None:
+            initializer = tf.keras.initializers.serialize(initializer)
+        return {**super().get_config(), "alpha_initializer": initializer}
+
+
+def _scaled_convolution(
+    convolve: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    alpha: tf.Tensor,
+) -> tf.Tensor:
+    """`alpha * convolve(inputs, kernel)` with exact integers before the scale.
+
+    The gradient takes the scale to the kernel, which is small, instead of to the maps.
+    """
+
+    @tf.custom_gradient
+    def scaled(inputs, kernel, alpha):
+        def gradient(upstream):
+            with tf.GradientTape() as tape:
+                scaled_kernel = kernel * alpha
+                tape.watch((inputs, scaled_kernel))
+                # In a graph nothing uses the outputs themselves, and they are not computed.
+                outputs = convolve(inputs, scaled_kernel)
+            to_inputs, to_kernel = tape.gradient(outputs, (inputs, scaled_kernel), upstream)
+            return to_inputs, to_kernel * alpha, tf.reduce_sum(to_kernel * kernel, axis=[0, 1, 2])
+
+        return convolve(inputs, kernel) * alpha, gradient
+
+    return scaled(inputs, kernel, alpha)

@@ -1,0 +1,199 @@
+"""Larq quantizers for SiMaN: thin Keras layers over `siman_larq.math`."""
+
+from typing import Any
+
+import larq as lq
+import tensorflow as tf
+
+from siman_larq._private import BaseQuantizer
+from siman_larq.math import Threshold, magnitude_code, sample_sign
+
+__all__ = ["SampleSign", "SiMaNQuantizer"]
+
+
+@lq.utils.register_alias("siman")
+@lq.utils.register_keras_custom_object
+class SiMaNQuantizer(BaseQuantizer):
+    r"""Instantiates a serializable kernel quantizer that codes weights by magnitude.
+
+    Per filter (last axis of the kernel) the weights of larger magnitude become the upper level:
+    \\[
+    q(w) = \begin{cases}
+      \texttt{levels[1]} & |w - \bar w| > t \\\
+      \texttt{levels[0]} & \text{otherwise}
+    \end{cases}
+    \\]
+    with \\(\bar w\\) the filter's mean and \\(t\\) its lower median magnitude, unless `threshold`
+    says otherwise.
+
+    The gradient takes the code for \\(|w_2|\\), where \\(w_2 = (w - \bar w) / s\\) is the
+    standardised filter (unbiased variance, 1e-5 added):
+    \\[
+    \frac{\partial L}{\partial w_2} = \mathrm{sign}(w_2) \frac{\partial L}{\partial q}
+    \\]
+    Nothing is clipped, and the gradient goes on through the standardisation.
+
+    !!! note "Which levels?"
+        With \\(B \in \\{0, 1\\}\\) the paper's code and \\(*\\) the convolution,
+        \\[
+        a * B = \tfrac{1}{2} \left( a * (2B - 1) + a * 1 \right)
+        \\]
+        `levels=(0, 1)` therefore adds to every output channel the same plain sum of the
+        receptive field. The official code convolves with `levels=(-1, 1)`, and that trains far
+        better (see "Which levels?" in the README); so `siman_larq.SiMaNConv2D` uses it.
+
+    !!! note
+        Coding is not idempotent by itself. A kernel whose weights all are levels is therefore
+        passed on unchanged, and weights saved under `larq.context.quantized_scope(True)` load
+        back and give the same outputs.
+
+    !!! example
+        ```python
+        layer = lq.layers.QuantConv2D(
+            64,
+            3,
+            input_quantizer="sample_sign",
+            kernel_quantizer=SiMaNQuantizer(levels=(-1, 1)),
+            kernel_constraint=PercentileClip(),
+        )
+        ```
+
+    # Arguments
+        levels: `(0, 1)`, the paper's code, or `(-1, 1)`, its image \\(2B - 1\\).
+        threshold: `"median"`: a one strictly above the lower median, \\(\lfloor n/2 \rfloor\\)
+            ones for a filter of n weights without ties. `"angle"`: the k largest magnitudes for
+            the k that maximises \\(S_k / \sqrt k\\), with \\(S_k\\) their sum, so that the angle
+            between magnitudes and code is smallest. A number f in (0, 1):
+            \\(\lfloor f n \rfloor\\) ones (at least 1, at most n - 1), fewer when magnitudes tie.
+        metrics: An array of metrics to add to the layer. If `None` the metrics set in
+            `larq.context.metrics_scope` are used. Currently only the `flip_ratio` metric is
+            available.
+
+    # Raises
+        ValueError: for other levels or thresholds; and in eager mode for a kernel with NaN or
+            infinite weights (in graph mode such a filter's code is NaN).
+
+    # References
+        - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
+    """
+
+    precision = 1
+
+    def __init__(
+        self,
+        levels: tuple[float, float] = (0, 1),
+        threshold: Threshold = "median",
+        **kwargs: Any,
+    ) -> None:
+        self.levels = _checked_levels(levels)
+        self.threshold = _checked_threshold(threshold)
+        # Codes come from the float32 weights, whatever the layer computes in.
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        _check_finite(inputs)
+        return super().call(magnitude_code(inputs, self.levels, self.threshold))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "levels": list(self.levels), "threshold": self.threshold}
+
+
+@lq.utils.register_alias("sample_sign")
+@lq.utils.register_keras_custom_object
+class SampleSign(BaseQuantizer):
+    r"""Instantiates a serializable input quantizer: the sign about each sample's mean.
+
+    \\[
+    q(a) = \mathrm{sign}(a - \bar a)
+    \\]
+    with \\(\bar a\\) the mean of the sample over all axes but the first. Dividing by the standard
+    deviation cannot change a sign, so the forward graph has no standard deviation: a converted
+    layer costs MEAN, SUB and the quantize op.
+
+    The gradient is that of `approx_sign` in standardised activations
+    \\(a_1 = (a - \bar a) / s\\) (unbiased variance over the sample, 1e-5 added),
+    \\[
+    \frac{\partial L}{\partial a_1} = \max(0, 2 - 2 |a_1|) \frac{\partial L}{\partial q}
+    \\]
+    carried on through the mean and the variance.
+
+    !!! example
+        ```python
+        layer = lq.layers.QuantConv2D(64, 3, input_quantizer="sample_sign")
+        ```
+
+    # Arguments
+        zero: Value where an activation equals its sample's mean exactly: 0, as in the official
+            code (the default), or 1, Larq's convention. One bit has no third value, so
+            `siman_larq.convert` always uses 1; in trained networks exact equality does not occur
+            except in constant samples.
+        metrics: An array of metrics to add to the layer. If `None` the metrics set in
+            `larq.context.metrics_scope` are used. Currently only the `flip_ratio` metric is
+            available.
+
+    # Raises
+        ValueError: for another `zero`, or inputs of rank 0 or 1.
+
+    # References
+        - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
+    """
+
+    precision = 1
+
+    def __init__(self, zero: int = 0, **kwargs: Any) -> None:
+        if zero not in (0, 1):
+            raise ValueError(f"SampleSign: zero={zero!r} is not a value of sign(0); use 0 or 1.")
+        self.zero = int(zero)
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        if inputs.shape.rank is None or inputs.shape.rank < 2:
+            raise ValueError(
+                f"SampleSign: inputs of shape {inputs.shape} have no axis to take a sample's mean "
+                "over; give activations of shape (batch, ..., channels)."
+            )
+        return super().call(sample_sign(inputs, self.zero))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "zero": self.zero}
+
+
+def _checked_levels(levels: Any) -> tuple[float, float]:
+    try:
+        checked = tuple(float(level) for level in levels)
+    except (TypeError, ValueError):
+        checked = ()
+    if checked not in ((0.0, 1.0), (-1.0, 1.0)):
+        raise ValueError(
+            f"SiMaNQuantizer: levels={levels!r} is not supported; use (0, 1), the code of the "
+            "paper, or (-1, 1), the form its official code convolves with."
+        )
+    return checked  # type: ignore[return-value]
+
+
+def _checked_threshold(threshold: Any) -> Threshold:
+    if threshold in ("median", "angle"):
+        return threshold
+    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if is_number and 0 < threshold < 1:
+        return float(threshold)
+    raise ValueError(
+        f"SiMaNQuantizer: threshold={threshold!r} is not supported; use 'median', 'angle' or a "
+        "fraction of ones strictly between 0 and 1."
+    )
+
+
+def _check_finite(kernel: tf.Tensor) -> None:
+    """Names the layer, which is the scope in which a layer reads its kernel."""
+    if not tf.executing_eagerly():
+        return
+    bad = tf.math.count_nonzero(~tf.math.is_finite(kernel))
+    if bad:
+        scope = tf.get_current_name_scope() or "called outside a layer"
+        raise ValueError(
+            f"SiMaNQuantizer ({scope}): {int(bad)} of the kernel's {kernel.shape.num_elements()} "
+            "weights are NaN or infinite, and such weights have no magnitude code. Look for a "
+            "diverged training step (lower the learning rate) or a damaged weights file."
+        )
