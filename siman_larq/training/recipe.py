@@ -1,0 +1,130 @@
+"""Everything that decides what a training gives, in one record that is kept as JSON."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from siman_larq.training.files import write_atomically
+
+__all__ = ["MODELS", "Recipe", "recipe_for"]
+
+MODELS = ("resnet20", "resnet18", "vgg_small")
+
+# Short trainings for the data that are small or offline; CIFAR takes the official recipe.
+_SCALED: dict[str, dict[str, Any]] = {
+    "fashion_mnist": {"epochs": 40, "batch_size": 128},
+    "fashion_mnist_mini": {"epochs": 12, "batch_size": 64, "warmup_epochs": 0},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training. The defaults are those of the official CIFAR code.
+
+    # Arguments
+        model: `"resnet20"`, `"resnet18"` or `"vgg_small"`.
+        dataset: A name that `siman_larq.data.load` knows.
+        epochs: Number of passes over the training images.
+        batch_size: Images per step; what remains of an epoch is dropped.
+        learning_rate: Peak of the schedule.
+        momentum: Momentum of SGD.
+        weight_decay: Coupled l2, on all weights but binary kernels and their alpha.
+        warmup_epochs: Epochs in which the learning rate rises linearly.
+        clip_start: Percentage of `siman_larq.ClipAnnealing` in the first epoch.
+        levels: Levels of the magnitude code.
+        threshold: Threshold of the magnitude code.
+        train_examples: The first so many training images; all if `None`.
+        test_examples: The first so many test images; all if `None`.
+        seed: Seed of initial weights, order and augmentation.
+        data_dir: TFDS data folder; TFDS's default if `None`.
+
+    # Raises
+        ValueError: naming the setting that is out of range.
+    """
+
+    model: str = "resnet20"
+    dataset: str = "cifar10"
+    epochs: int = 400
+    batch_size: int = 256
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: int = 5
+    clip_start: float = 15.0
+    levels: tuple[int, int] = (-1, 1)
+    threshold: str | float = "median"
+    train_examples: int | None = None
+    test_examples: int | None = None
+    seed: int = 0
+    data_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"model={self.model!r} is unknown; use one of {', '.join(MODELS)}.")
+        if not 0 <= self.warmup_epochs < max(self.epochs, 1):
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} must be at least 0 and below "
+                f"epochs={self.epochs}; give fewer with --warmup-epochs or more --epochs."
+            )
+        for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("weight_decay", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {low}.")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate={self.learning_rate} must be above 0.")
+
+    def learning_rate_at(self, epoch: int, *_: float) -> float:
+        r"""The official schedule, by epoch.
+
+        With W warm-up epochs of E, and peak \\(\eta\\): \\(\eta (e + 1) / W\\) for e < W, then
+        \\(\eta / 2 \cdot (1 + \cos(\pi (e - s) / (E - s)))\\) with s = max(W - 1, 0).
+        """
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * (epoch + 1) / self.warmup_epochs
+        start = max(self.warmup_epochs - 1, 0)
+        phase = (epoch - start) / (self.epochs - start)
+        return self.learning_rate / 2 * (1 + math.cos(math.pi * phase))
+
+    def save(self, path: Path) -> None:
+        """Writes the recipe as JSON."""
+        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Recipe":
+        """Reads a recipe that `save` wrote.
+
+        # Raises
+            ValueError: naming the file, when it is damaged or of another version.
+        """
+        try:
+            values = json.loads(path.read_text())
+            values["levels"] = tuple(values["levels"])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is not a recipe of this version ({error}).") from error
+
+
+def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
+    """The default recipe of a data set, with the settings that are not `None` put in.
+
+    # Arguments
+        dataset: A name that `siman_larq.data.load` knows.
+        smoke: Whether to shorten everything to a check of a minute.
+        settings: Fields of `Recipe`.
+
+    # Returns
+        A `Recipe`.
+    """
+    known = {field.name for field in fields(Recipe)}
+    if unknown := set(settings) - known:
+        raise TypeError(f"{sorted(unknown)} are no settings of a recipe; it has {sorted(known)}.")
+    short = {"epochs": 2, "batch_size": 32, "warmup_epochs": 0}
+    short |= {"train_examples": 256, "test_examples": 100}
+    defaults = _SCALED.get(dataset, {}) | (short if smoke else {})
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "epochs" in given and "warmup_epochs" not in given:
+        # A short training cannot spend the official five epochs on warming up.
+        usual = (Recipe.warmup_epochs * given["epochs"]) // 40
+        defaults["warmup_epochs"] = min(defaults.get("warmup_epochs", Recipe.warmup_epochs), usual)
+    return replace(Recipe(), dataset=dataset, **(defaults | given))
