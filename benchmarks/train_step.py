@@ -1,0 +1,84 @@
+"""Cost of the method: a training step with SiMaNConv2D over one with plain Larq layers.
+
+Both nets take turns, step by step, and the ratio is the median over turns: it holds when the
+speed of the machine drifts. Percentile clamp included, at half its first value.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import click  # noqa: E402
+import larq as lq  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from siman_larq import PercentileClip, SiMaNConv2D, models  # noqa: E402
+
+
+def siman(*args: Any, **kwargs: Any) -> tf.keras.layers.Layer:
+    return SiMaNConv2D(*args, **{"kernel_constraint": PercentileClip(7.5), **kwargs})
+
+
+def plain(filters: int, kernel_size: int, **kwargs: Any) -> tf.keras.layers.Layer:
+    defaults = {
+        "padding": "same",
+        "use_bias": False,
+        "input_quantizer": "approx_sign",
+        "kernel_quantizer": "ste_sign",
+        "kernel_constraint": "weight_clip",
+    }
+    return lq.layers.QuantConv2D(filters, kernel_size, **{**defaults, **kwargs})
+
+
+def step_of(name: str, conv: Callable[..., Any], batch_size: int) -> Callable[[], Any]:
+    """A function that trains for one step on constant data."""
+    model = getattr(models, name)(conv=conv)
+    model.compile(
+        tf.keras.optimizers.SGD(0.1, momentum=0.9),
+        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    generator = tf.random.Generator.from_seed(1)
+    batch = (
+        generator.normal([batch_size, 32, 32, 3]),
+        generator.uniform([batch_size], 0, 10, tf.int32),
+    )
+    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    train = model.make_train_function()
+    return lambda: train(batches)
+
+
+def seconds(step: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--batch-size", default=128)
+@click.option("--turns", default=(("resnet20", 40), ("resnet18", 10)), type=(str, int), multiple=True)
+def main(batch_size: int, turns: tuple[tuple[str, int], ...]) -> None:
+    """Prints, per network, both times and their ratio."""
+    print(f"TensorFlow {tf.__version__}, {os.cpu_count()} cores, batch {batch_size}")
+    print("network    turns  siman (ms)  plain (ms)  ratio: median (quartiles)")
+    for name, count in turns:
+        steps = [step_of(name, conv, batch_size) for conv in (siman, plain)]
+        for _ in range(3):  # tracing, and the first touch of memory
+            for step in steps:
+                step()
+        times = np.array([[seconds(step) for step in steps] for _ in range(count)])
+        low, ratio, high = np.quantile(times[:, 0] / times[:, 1], (0.25, 0.5, 0.75))
+        ours, theirs = 1000 * np.median(times, axis=0)
+        print(
+            f"{name:<9} {count:6d} {ours:11.0f} {theirs:11.0f}  {ratio:.3f} ({low:.3f}-{high:.3f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
