@@ -6,7 +6,15 @@ require_keras2()
 
 from siman_larq import models  # noqa: E402
 from siman_larq.callbacks import ClipAnnealing  # noqa: E402
+from siman_larq.checks import check_no_l2  # noqa: E402
 from siman_larq.constraints import PercentileClip  # noqa: E402
+from siman_larq.conversion import (  # noqa: E402
+    ConversionError,
+    Report,
+    SmallMapWarning,
+    convert,
+    verify,
+)
 from siman_larq.layers import SiMaNConv2D  # noqa: E402
 from siman_larq.quantizers import SampleSign, SiMaNQuantizer  # noqa: E402
 
@@ -14,9 +22,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ClipAnnealing",
+    "ConversionError",
     "PercentileClip",
+    "Report",
     "SampleSign",
     "SiMaNConv2D",
     "SiMaNQuantizer",
+    "SmallMapWarning",
+    "check_no_l2",
+    "convert",
     "models",
+    "verify",
 ]

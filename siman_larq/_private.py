@@ -1,10 +1,12 @@
 """The one place that touches names which TensorFlow and Larq do not make public."""
 
+from typing import Any
+
 import tensorflow as tf
 from larq.quantizers import _BaseQuantizer as BaseQuantizer
 from tensorflow.python.ops import control_flow_util
 
-__all__ = ["BaseQuantizer", "compiles_with_xla"]
+__all__ = ["BaseQuantizer", "compiles_with_xla", "decays"]
 
 # BaseQuantizer: Larq's quantizers derive from it, and it alone connects `metrics=["flip_ratio"]`
 # and `larq.context.metrics_scope`; the public `larq.quantizers.Quantizer` has neither.
@@ -18,3 +20,12 @@ def compiles_with_xla() -> bool:
     if tf.executing_eagerly():
         return False
     return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def decays(optimizer: Any, variable: tf.Variable) -> bool:
+    """Whether a Keras optimizer with weight decay applies it to a variable.
+
+    What `exclude_from_weight_decay` was told is kept under private names alone.
+    """
+    uses = getattr(optimizer, "_use_weight_decay", None)
+    return True if uses is None else bool(uses(variable))

@@ -1,8 +1,9 @@
-"""From trained Keras models to 1-bit TFLite files, with proof that every layer packed."""
+"""Conversion to 1-bit TFLite, and the proof that the file equals the model."""
 
 from siman_larq.conversion.bake import bake
 from siman_larq.conversion.convert import convert
 from siman_larq.conversion.errors import ConversionError, SmallMapWarning
+from siman_larq.conversion.flatbuffer import operators
 from siman_larq.conversion.verify import Report, verify
 
-__all__ = ["ConversionError", "Report", "SmallMapWarning", "bake", "convert", "verify"]
+__all__ = ["ConversionError", "Report", "SmallMapWarning", "bake", "convert", "operators", "verify"]

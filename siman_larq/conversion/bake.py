@@ -1,4 +1,4 @@
-"""Clones models with their codes in place of latent weights and quantizers."""
+"""A copy of a model in which every binary kernel is a constant that LCE packs."""
 
 from typing import Any
 
@@ -6,154 +6,166 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.conversion.binary import binary_kernel, is_binary, is_zero_one, small_map_layers
 from siman_larq.conversion.errors import ConversionError
-from siman_larq.conversion.layers import binary_layers, weight_quantizers
-from siman_larq.conversion.rewrite import Packable
+from siman_larq.layers import SiMaNConv2D
 from siman_larq.quantizers import SampleSign
 
-__all__ = ["bake", "baked_clone"]
+__all__ = ["bake"]
 
 
-def bake(model: tf.keras.Model) -> tf.keras.Model:
-    r"""Clones a model with its codes as weights, so that LCE packs every binary convolution.
+def bake(model: tf.keras.Model, rewrite_small_maps: bool = False) -> tf.keras.Model:
+    r"""Copies a model with its codes in place of latent kernels and their quantizers.
 
-    LCE packs a kernel only if it is a constant of values \\(\pm s_f\\), one magnitude per filter.
-    Quantizers in the graph hinder that: large kernels do not get folded into constants, and
-    kernels of zeros and ones are never packed. In the clone
-
-    - quantizers of weights are `larq.quantizers.NoOp`, and weights are what they gave;
-    - a convolution with \\(B \in \\{0, 1\\}\\) is computed as
-      \\[
-      a * B = \tfrac{1}{2} \left( a * (2B - 1) + a * 1 \right)
-      \\]
-      which are two 1-bit convolutions, the second with a single filter;
-    - `siman_larq.SampleSign` gives 1 at zero, as one bit has no third value;
-    - layers compute in float32 and have no constraints and regularizers on coded weights.
-
-    !!! example
-        ```python
-        baked = siman_larq.conversion.bake(model)
-        ```
+    LCE packs a kernel only if it is a constant of -1 and +1 (times a scale per filter). Layers
+    coded in {0, 1} are computed as \\(a * B = \frac{1}{2} (a * (2B - 1) + a * 1)\\), where the
+    kernel of ones has a single filter.
 
     # Arguments
-        model: A functional or Sequential Keras model. It is not changed.
+        model: A functional or Sequential Keras model; it is left as it is.
+        rewrite_small_maps: Whether zero padding on maps smaller than the kernel becomes padding
+            with ones minus a constant, which is equal and right in every kernel of LCE.
 
     # Returns
-        A Keras model that gives the same outputs, apart from activations that equal their
-        sample's mean exactly.
+        A float32 Keras model for inference.
 
     # Raises
-        ConversionError: for subclassed models, layers that cannot be made from their config, and
-            kernels with NaN or infinite weights.
+        ConversionError: for a subclassed model, or NaN or infinite weights, naming the layer.
     """
-    return baked_clone(model, rewrite_small_maps=False)
+    small = small_map_layers(model) if rewrite_small_maps else []
+    pairs: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
 
+    def copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        if isinstance(layer, tf.keras.Model):
+            return clone(layer)
+        made = _copy_layer(layer, rewrite=any(layer is other for other in small))
+        pairs.append((layer, made))
+        return made
 
-def baked_clone(model: tf.keras.Model, rewrite_small_maps: bool) -> tf.keras.Model:
-    """As `bake`; optionally with zero padding on small maps rewritten (see `Packable`)."""
-    if not isinstance(model, tf.keras.Model):
-        raise ConversionError(f"convert: {model!r} is not a Keras model.")
-    if not model.built:
-        raise ConversionError(
-            f"convert: the model '{model.name}' is not built; give it an input shape, for example "
-            "with a tf.keras.layers.Input layer."
-        )
-    for found in binary_layers(model):
-        found.check_finite()
-    policy = tf.keras.mixed_precision.global_policy()
-    # For layers whose config holds no policy, and for the clone itself.
-    tf.keras.mixed_precision.set_global_policy("float32")
-    try:
-        return _Baker(rewrite_small_maps).clone(model)
-    finally:
-        tf.keras.mixed_precision.set_global_policy(policy)
-
-
-class _Baker:
-    """Clones a model and the models in it; a layer that several share is cloned once."""
-
-    def __init__(self, rewrite_small_maps: bool) -> None:
-        self._rewrite_small_maps = rewrite_small_maps
-        self._clones: dict[int, Any] = {}
-
-    def clone(self, model: tf.keras.Model) -> tf.keras.Model:
-        copied: list[tuple[Any, Any]] = []
-
-        def clone_function(layer: Any) -> Any:
-            if id(layer) not in self._clones:
-                if isinstance(layer, tf.keras.Model):
-                    self._clones[id(layer)] = self.clone(layer)
-                else:
-                    self._clones[id(layer)] = self._clone_layer(layer)
-                    copied.append((layer, self._clones[id(layer)]))
-            return self._clones[id(layer)]
-
+    def clone(part: tf.keras.Model) -> tf.keras.Model:
         try:
-            clone = tf.keras.models.clone_model(model, clone_function=clone_function)
-        except ConversionError:
-            raise
-        except ValueError as error:
+            return tf.keras.models.clone_model(part, clone_function=copy)
+        except (ValueError, NotImplementedError) as error:
+            if isinstance(error, ConversionError):
+                raise
             raise ConversionError(
-                f"convert: the model '{model.name}' ({type(model).__name__}) cannot be cloned; "
-                f"subclassed models have no graph of layers to read: use a functional or "
-                f"Sequential model. Keras says: {error}"
-            ) from error
-        if not clone.built:
-            clone.build(model.input_shape)
-        for original, copy in copied:
-            _copy_weights(original, copy)
-        return clone
-
-    def _clone_layer(self, layer: Any) -> Any:
-        try:
-            config = _baked_config(layer)
-            if not isinstance(layer, lq.layers.QuantConv2D) or layer.kernel_quantizer is None:
-                return type(layer).from_config(config)
-            return self._convolution(layer, config)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise ConversionError(
-                f"convert: the layer '{layer.name}' ({type(layer).__name__}) cannot be made again "
-                "from its get_config(); give it one, and register its own functions and classes "
-                f"with tf.keras.utils.register_keras_serializable. Keras says: {error}"
+                f"Model {part.name!r} cannot be copied layer by layer ({error}). Conversion needs "
+                "a functional or Sequential model: build it from layers in place of a subclass."
             ) from error
 
-    def _convolution(self, layer: Any, config: dict[str, Any]) -> Any:
-        with lq.context.quantized_scope(True):
-            code = layer.kernel.numpy()
-        is_zero_one = bool(np.isin(code, (0, 1)).all() and (code == 0).any())
-        pads_zeros = layer.padding == "same" and layer.pad_values == 0
-        if not is_zero_one and not (pads_zeros and self._rewrite_small_maps):
-            return type(layer).from_config(config)
-        # `Packable` comes after the layer's class, so that all which that adds around
-        # `super().convolution_op` (scales, say) stays.
-        packable = type(f"Packable{type(layer).__name__}", (type(layer), Packable), {})
-        copy = packable.from_config(config)
-        copy.code = code
-        copy.is_zero_one = is_zero_one
-        copy.rewrites_small_maps = pads_zeros and self._rewrite_small_maps
-        return copy
+    baked = clone(model)
+    for layer, made in pairs:
+        if isinstance(made, _RewrittenConv2D):
+            made.take_weights(layer)
+        else:
+            with lq.context.quantized_scope(True):
+                made.set_weights(layer.get_weights())
+    return baked
 
 
-def _baked_config(layer: Any) -> dict[str, Any]:
+def _copy_layer(layer: tf.keras.layers.Layer, rewrite: bool) -> tf.keras.layers.Layer:
     config = layer.get_config()
-    if layer.compute_dtype in ("float16", "bfloat16", "float64"):
+    if "dtype" in config:
         config["dtype"] = "float32"
     if isinstance(layer, SampleSign):
-        config["zero"] = 1
-    for key in ("input_quantizer", "activation"):
-        if isinstance(getattr(layer, key, None), SampleSign):
-            config[key] = SampleSign(zero=1)
-    for prefix, quantizer in weight_quantizers(layer).items():
-        precision = getattr(quantizer, "precision", None) or 32
-        config[f"{prefix}_quantizer"] = lq.quantizers.NoOp(precision=precision)
-        config[f"{prefix}_constraint"] = config[f"{prefix}_regularizer"] = None
-    return config
+        return SampleSign.from_config({**config, "zero": 1})
+    for name in list(config):
+        if name.endswith(("_constraint", "_regularizer")):
+            config[name] = None
+        elif name.endswith("_quantizer"):
+            quantizer = getattr(layer, name)
+            if isinstance(quantizer, SampleSign):
+                # One bit has no third value.
+                config[name] = SampleSign(zero=1)
+            elif name != "input_quantizer" and getattr(quantizer, "precision", None) == 1:
+                config[name] = lq.quantizers.NoOp(precision=1)
+    if not is_binary(layer):
+        return type(layer).from_config(config)
+    kernel = _finite_kernel(layer)
+    zero_one = kernel is not None and is_zero_one(kernel)
+    if rewrite or zero_one:
+        return _RewrittenConv2D(layer, config["input_quantizer"], zero_one, rewrite)
+    return type(layer).from_config(config)
 
 
-def _copy_weights(original: Any, copy: Any) -> None:
-    # Only where the copy has no quantizer any more: coding a code is not always the identity.
-    with lq.context.quantized_scope(bool(weight_quantizers(original))):
-        values = original.get_weights()
-    copy.set_weights(values)
-    if isinstance(copy, Packable) and copy.is_zero_one:
-        copy.kernel.assign(2 * copy.code - 1)
+def _finite_kernel(layer: tf.keras.layers.Layer) -> np.ndarray | None:
+    for weight in layer.get_weights():
+        if not np.isfinite(weight).all():
+            raise ConversionError(
+                f"Layer {layer.name!r} has NaN or infinite weights; look for a diverged training "
+                "step or a damaged weights file."
+            )
+    return binary_kernel(layer)
+
+
+class _RewrittenConv2D(tf.keras.layers.Layer):
+    """A binary convolution in an equal form that LCE packs, and computes rightly."""
+
+    def __init__(
+        self,
+        source: lq.layers.QuantConv2D,
+        input_quantizer: Any,
+        zero_one: bool,
+        small_maps: bool,
+    ) -> None:
+        super().__init__(name=source.name)
+        self.quantizer = lq.quantizers.get(input_quantizer)
+        self.small_maps = small_maps
+        self.source_activation = source.activation
+        self.signs = self._convolution(source, source.filters)
+        # Grouped, every filter has inputs of its own and needs its own sum.
+        self.ones = self._convolution(source, 1 if source.groups == 1 else source.filters)
+        self.zero_one = zero_one
+
+    def _convolution(self, source: lq.layers.QuantConv2D, filters: int) -> tf.keras.layers.Layer:
+        return lq.layers.QuantConv2D(
+            filters,
+            source.kernel_size,
+            strides=source.strides,
+            padding=source.padding,
+            pad_values=1.0 if self.small_maps else source.pad_values,
+            dilation_rate=source.dilation_rate,
+            groups=source.groups,
+            use_bias=False,
+            kernel_quantizer=lq.quantizers.NoOp(precision=1),
+        )
+
+    def build(self, input_shape: Any) -> None:
+        self.signs.build(input_shape)
+        self.ones.build(input_shape)
+        filters = self.signs.filters
+        self.scale = self.add_weight("scale", (filters,), initializer="ones")
+        self.shift = self.add_weight("shift", (filters,), initializer="zeros")
+        super().build(input_shape)
+
+    def take_weights(self, source: lq.layers.QuantConv2D) -> None:
+        """Reads the code, the scale and the bias of the layer that this one stands for."""
+        kernel = binary_kernel(source)
+        self.signs.set_weights([2 * kernel - 1 if self.zero_one else kernel])
+        self.ones.set_weights([np.ones(self.ones.kernel.shape, np.float32)])
+        if isinstance(source, SiMaNConv2D):
+            self.scale.assign(source.alpha)
+        if source.use_bias:
+            self.shift.assign(source.bias)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        if self.quantizer is not None:
+            inputs = self.quantizer(inputs)
+        outputs = self._convolve(self.signs, inputs)
+        if self.zero_one:
+            outputs = 0.5 * (outputs + self._convolve(self.ones, inputs))
+        return self.source_activation(outputs * self.scale + self.shift)
+
+    def _convolve(self, layer: lq.layers.QuantConv2D, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = layer(inputs)
+        if self.small_maps:
+            # Where the padding is +1 it adds the weights that lie outside; take them off again.
+            inside = tf.nn.convolution(
+                tf.ones([1, *inputs.shape[1:]]),
+                layer.kernel,
+                strides=layer.strides,
+                padding="SAME",
+                dilations=layer.dilation_rate,
+            )
+            outputs -= tf.reduce_sum(layer.kernel, axis=[0, 1, 2]) - inside
+        return outputs

@@ -1,11 +1,11 @@
-"""What conversion raises and warns with."""
+"""What conversion has to say to people."""
 
 __all__ = ["ConversionError", "SmallMapWarning"]
 
 
 class ConversionError(ValueError):
-    """The model, or one of its binary layers, cannot become a 1-bit TFLite model."""
+    """A model that does not become the 1-bit file it should."""
 
 
 class SmallMapWarning(UserWarning):
-    """A layer's map is smaller than its zero-padded kernel, which LCE's fast kernels get wrong."""
+    """Layers that LCE's fast kernels compute wrongly: zero padding on maps below the kernel."""
