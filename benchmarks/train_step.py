@@ -14,12 +14,12 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import click  # noqa: E402
-import larq as lq  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import click
+import larq as lq
+import numpy as np
+import tensorflow as tf
 
-from siman_larq import PercentileClip, SiMaNConv2D, models  # noqa: E402
+from siman_larq import PercentileClip, SiMaNConv2D, models
 
 
 def siman(*args: Any, **kwargs: Any) -> tf.keras.layers.Layer:
@@ -62,7 +62,9 @@ def seconds(step: Callable[[], Any]) -> float:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--batch-size", default=128)
-@click.option("--turns", default=(("resnet20", 40), ("resnet18", 10)), type=(str, int), multiple=True)
+@click.option(
+    "--turns", default=(("resnet20", 40), ("resnet18", 10)), type=(str, int), multiple=True
+)
 def main(batch_size: int, turns: tuple[tuple[str, int], ...]) -> None:
     """Prints, per network, both times and their ratio."""
     print(f"TensorFlow {tf.__version__}, {os.cpu_count()} cores, batch {batch_size}")

@@ -75,8 +75,9 @@ def _decay(layer: tf.keras.layers.Layer, optimizer: Any) -> list[str]:
         return []
     # A layer that holds layers repeats their weights, so only the layer's own attributes count.
     variables = [
-        value for value in vars(layer).values() if getattr(value, "precision", None) == 1
-        and isinstance(value, tf.Variable)
+        value
+        for value in vars(layer).values()
+        if getattr(value, "precision", None) == 1 and isinstance(value, tf.Variable)
     ]
     if isinstance(layer, SiMaNConv2D):
         variables.append(layer.alpha)

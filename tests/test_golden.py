@@ -84,7 +84,7 @@ def test_clamp(case):
     assert_close(clip(tf.constant(case.eval_weight_before_HWIO)), case.eval_weight_after_HWIO)
 
 
-@pytest.mark.parametrize("levels, key", [((0, 1), "B_HWIO"), ((-1, 1), "bw_HWIO")])
+@pytest.mark.parametrize(("levels", "key"), [((0, 1), "B_HWIO"), ((-1, 1), "bw_HWIO")])
 def test_code(case, levels, key):
     code = SiMaNQuantizer(levels=levels)(tf.constant(case.weight_after_HWIO))
     np.testing.assert_array_equal(code, getattr(case, key))

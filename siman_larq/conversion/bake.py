@@ -140,7 +140,7 @@ class _RewrittenConv2D(tf.keras.layers.Layer):
 
     def take_weights(self, source: lq.layers.QuantConv2D) -> None:
         """Reads the code, the scale and the bias of the layer that this one stands for."""
-        kernel = binary_kernel(source)
+        kernel = np.asarray(binary_kernel(source))
         self.signs.set_weights([2 * kernel - 1 if self.zero_one else kernel])
         self.ones.set_weights([np.ones(self.ones.kernel.shape, np.float32)])
         if isinstance(source, SiMaNConv2D):

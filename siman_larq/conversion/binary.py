@@ -6,7 +6,14 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["binary_kernel", "binary_layers", "is_binary", "is_zero_one", "small_map_layers", "why_float"]
+__all__ = [
+    "binary_kernel",
+    "binary_layers",
+    "is_binary",
+    "is_zero_one",
+    "small_map_layers",
+    "why_float",
+]
 
 _QUANTIZERS = ("kernel_quantizer", "depthwise_quantizer", "pointwise_quantizer")
 
@@ -76,7 +83,7 @@ def why_float(layer: tf.keras.layers.Layer) -> str:
         return f"its input quantizer has precision {bits}; LCE packs 1-bit inputs only"
     if layer.data_format != "channels_last":
         return "LCE converts data_format='channels_last' only"
-    kernel = np.abs(binary_kernel(layer)).reshape(-1, layer.filters)
+    kernel = np.abs(np.asarray(binary_kernel(layer))).reshape(-1, layer.filters)
     if kernel.min() == 0 or (kernel.max(axis=0) > 1.005 * kernel.min(axis=0)).any():
         return "its quantized weights differ in magnitude within a filter; LCE keeps signs only"
     return "LCE's converter did not recognise its quantizers; use those of Larq or siman_larq"

@@ -10,7 +10,7 @@ import tensorflow as tf
 from siman_larq.conversion.bake import bake
 from siman_larq.conversion.binary import binary_layers, small_map_layers, why_float
 from siman_larq.conversion.errors import ConversionError, SmallMapWarning
-from siman_larq.conversion.flatbuffer import packed_layers
+from siman_larq.conversion.flatbuffer import compacted, packed_layers
 
 __all__ = ["convert"]
 
@@ -53,7 +53,7 @@ def convert(
     baked = bake(model, rewrite_small_maps=small_maps == "rewrite")
     try:
         with _quiet():
-            tflite = lce.convert_keras_model(baked)
+            tflite = compacted(lce.convert_keras_model(baked))
     except Exception as error:
         raise ConversionError(
             f"Larq Compute Engine could not convert model {model.name!r}: {error}"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import tensorflow as tf
 from flatbuffers import flexbuffers
@@ -11,7 +12,7 @@ from larq_compute_engine.mlir.python import tflite_schema
 
 from siman_larq.conversion.binary import binary_kernel, binary_layers
 
-__all__ = ["has_small_maps", "operators", "packed_layers"]
+__all__ = ["compacted", "has_small_maps", "operators", "packed_layers"]
 
 
 def operators(tflite: bytes) -> list[str]:
@@ -31,7 +32,8 @@ def packed_layers(
     available: Counter[bytes] = Counter()
     for _, operator, graph in _binary_convolutions(tflite):
         available[_key(_unpacked_filters(operator, graph, tflite))] += 1
-    packed, left = [], []
+    packed: list[tf.keras.layers.Layer] = []
+    left: list[tf.keras.layers.Layer] = []
     for layer in binary_layers(model):
         kernel = binary_kernel(layer)
         key = b"" if kernel is None else _key(np.transpose(kernel, (3, 0, 1, 2)) <= 0)
@@ -100,3 +102,63 @@ def _operators(tflite: bytes) -> Iterator[tuple[str, Any, Any]]:
             f"This is no whole TFLite file ({type(error).__name__}: {error}). It may be truncated; "
             "convert the model again."
         ) from error
+
+
+def compacted(tflite: bytes) -> bytes:
+    """The same model without what no interpreter reads.
+
+    Names of inner tensors, converter metadata and repeated constants are a quarter of a small
+    network's file. Names of inputs and outputs stay.
+    """
+    model = tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAs(tflite, 0))
+    model.metadata, model.description = None, None
+    _share_buffers(model)
+    for graph in model.subgraphs:
+        outer = {*graph.inputs, *graph.outputs}
+        for index, tensor in enumerate(graph.tensors):
+            tensor.name = tensor.name if index in outer else None
+            if tensor.quantization is not None and tensor.quantization.scale is None:
+                tensor.quantization = None
+            # Tells a scalar from an unknown shape; nothing here is either.
+            tensor.hasRank = False
+        for operator in graph.operators:
+            if operator.customOptions is not None and len(operator.customOptions) == 0:
+                operator.customOptions = None
+            operator.intermediates = operator.mutatingVariableInputs = None
+    builder = _SharingBuilder(len(tflite))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class _SharingBuilder(flatbuffers.Builder):
+    """Writes equal vectors, such as the shapes of tensors, once; and constants aligned."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802 (the library's name)
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            # The format wants the data of buffers, which are bytes, at multiples of 16.
+            self.StartVector(x.itemsize, x.size, 16 if x.dtype == np.uint8 else x.itemsize)
+            self.head -= x.nbytes
+            self.Bytes[self.head : self.head + x.nbytes] = key[1]
+            self._written[key] = self.EndVector()
+        return self._written[key]
+
+
+def _share_buffers(model: Any) -> None:
+    """Keeps one buffer of each content, and the empty first one that the format asks for."""
+    kept, places, moved = [model.buffers[0]], {}, {0: 0}
+    for old, buffer in enumerate(model.buffers[1:], start=1):
+        content = b"" if buffer.data is None else bytes(bytearray(buffer.data))
+        if content not in places:
+            places[content] = len(kept) if content else 0
+            if content:
+                kept.append(buffer)
+        moved[old] = places[content]
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = moved[tensor.buffer]
+    model.buffers = kept

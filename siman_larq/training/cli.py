@@ -49,7 +49,9 @@ def main(resumed: Path | None, output_dir: Path, smoke: bool, **settings: Any) -
     given = {name: value for name, value in settings.items() if value is not None}
     if resumed is not None and (given or smoke):
         flags = ["--" + name.replace("_", "-") for name in given] + ["--smoke"] * smoke
-        raise click.UsageError(f"--resume takes the run's own recipe; leave out {', '.join(flags)}.")
+        raise click.UsageError(
+            f"--resume takes the run's own recipe; leave out {', '.join(flags)}."
+        )
     try:
         if resumed is None:
             run = create(recipe_for(smoke=smoke, **_typed(given)), output_dir)

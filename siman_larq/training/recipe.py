@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from siman_larq.math import Threshold
 from siman_larq.training.files import write_atomically
 
 __all__ = ["MODELS", "Recipe", "recipe_for"]
@@ -54,7 +55,7 @@ class Recipe:
     warmup_epochs: int = 5
     clip_start: float = 15.0
     levels: tuple[int, int] = (-1, 1)
-    threshold: str | float = "median"
+    threshold: Threshold = "median"
     train_examples: int | None = None
     test_examples: int | None = None
     seed: int = 0

@@ -18,7 +18,7 @@ from siman_larq.training.files import write_atomically
 from siman_larq.training.recipe import Recipe
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 __all__ = ["finish"]
 
