@@ -105,6 +105,12 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
             initializer=self.alpha_initializer or self._mean_magnitude,
         )
 
+    def add_weight(self, name: str | None = None, *args: Any, **kwargs: Any) -> tf.Variable:
+        if name == "kernel":
+            # Rounded to 16 bits, latent weights would tie at the threshold.
+            kwargs["experimental_autocast"] = False
+        return super().add_weight(name, *args, **kwargs)
+
     def _mean_magnitude(self, shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
         with lq.context.quantized_scope(False):
             kernel = tf.cast(self.kernel, dtype or tf.float32)
@@ -112,8 +118,8 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         # Reads the code out of Larq's variable, now that the quantized scope is on.
-        kernel = tf.convert_to_tensor(kernel)
-        alpha = tf.cast(self.alpha, kernel.dtype)
+        kernel = tf.cast(tf.convert_to_tensor(kernel), inputs.dtype)
+        alpha = tf.cast(self.alpha, inputs.dtype)
         return _scaled_convolution(super().convolution_op, inputs, kernel, alpha)
 
     def get_config(self) -> dict[str, Any]:

@@ -113,7 +113,8 @@ def magnitude_code(
 
         return coded, gradient
 
-    return code(kernel)
+    # Variables of mixed-precision layers are no tensors, and a custom gradient takes tensors.
+    return code(tf.convert_to_tensor(kernel))
 
 
 def _is_large(magnitudes: tf.Tensor, threshold: Threshold) -> tf.Tensor:
@@ -212,13 +213,12 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
 
         return tf.cast(signs, activations.dtype), gradient
 
-    return sign(activations)
+    return sign(tf.convert_to_tensor(activations))
 
 
 def _inverse_deviation(centred: tf.Tensor, axes: list[int]) -> tf.Tensor:
-    # The norm squares and adds up in one pass.
-    norm = tf.math.reduce_euclidean_norm(centred, axis=axes, keepdims=True)
-    return tf.math.rsqrt(tf.square(norm) / _degrees_of_freedom(centred, axes) + EPSILON)
+    variance = tf.reduce_sum(tf.square(centred), axis=axes, keepdims=True)
+    return tf.math.rsqrt(variance / _degrees_of_freedom(centred, axes) + EPSILON)
 
 
 def _remove_mean_and_variance(

@@ -47,6 +47,10 @@ class SiMaNQuantizer(BaseQuantizer):
         passed on unchanged, and weights saved under `larq.context.quantized_scope(True)` load
         back and give the same outputs.
 
+    !!! note
+        Under mixed precision Keras hands layers their kernels rounded to 16 bits, and then
+        magnitudes tie at the threshold. `siman_larq.SiMaNConv2D` codes its float32 weights.
+
     !!! example
         ```python
         layer = lq.layers.QuantConv2D(
@@ -87,7 +91,7 @@ class SiMaNQuantizer(BaseQuantizer):
     ) -> None:
         self.levels = _checked_levels(levels)
         self.threshold = _checked_threshold(threshold)
-        # Codes come from the float32 weights, whatever the layer computes in.
+        # Keras would round what it is given to the policy's dtype.
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
 

@@ -53,7 +53,12 @@ def bake(model: tf.keras.Model, rewrite_small_maps: bool = False) -> tf.keras.Mo
                 "a functional or Sequential model: build it from layers in place of a subclass."
             ) from error
 
-    baked = clone(model)
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    try:
+        baked = clone(model)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
     for layer, made in pairs:
         if isinstance(made, _RewrittenConv2D):
             made.take_weights(layer)
@@ -153,6 +158,9 @@ class _RewrittenConv2D(tf.keras.layers.Layer):
             inputs = self.quantizer(inputs)
         outputs = self._convolve(self.signs, inputs)
         if self.zero_one:
+            if max(self.ones.dilation_rate) > 1:
+                # LCE sees a dilated convolution only where nothing else uses its inputs.
+                inputs = lq.math.sign(2.0 * inputs)
             outputs = 0.5 * (outputs + self._convolve(self.ones, inputs))
         return self.source_activation(outputs * self.scale + self.shift)
 
@@ -167,5 +175,10 @@ class _RewrittenConv2D(tf.keras.layers.Layer):
                 padding="SAME",
                 dilations=layer.dilation_rate,
             )
-            outputs -= tf.reduce_sum(layer.kernel, axis=[0, 1, 2]) - inside
+            outside = tf.reduce_sum(layer.kernel, axis=[0, 1, 2]) - inside
+            if outside.shape[1:3] == (1, 1):
+                return outputs - tf.reshape(outside, [-1])
+            # As rows: LCE would take a constant behind the convolution for a bias per filter.
+            rows = tf.reshape(outputs, [-1, outside.shape.num_elements()])
+            outputs = tf.reshape(rows - tf.reshape(outside, [1, -1]), [-1, *outside.shape[1:]])
         return outputs

@@ -1,0 +1,48 @@
+"""Which levels train better: {-1, +1} or {0, 1}? ResNet-20 on the embedded images, by seed."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import click
+import numpy as np
+import tensorflow as tf
+
+from siman_larq import data
+from siman_larq.training import recipe_for, train
+
+VARIANTS = {
+    "`levels=(-1, 1)`, median": {"levels": (-1, 1)},
+    "`levels=(0, 1)`, median": {"levels": (0, 1)},
+    "`levels=(-1, 1)`, angle": {"levels": (-1, 1), "threshold": "angle"},
+}
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--epochs", default=6)
+@click.option("--seeds", default=3, help="Seeds 0, 1, ... of every variant.")
+def main(epochs: int, seeds: int) -> None:
+    """Prints the README's table "Which levels?"."""
+    images = data.load("fashion_mnist_mini")
+    print(f"ResNet-20, {epochs} epochs of 6,000 images, batch 128, TensorFlow {tf.__version__}")
+    print("| code | top-1 on 1,000 test images, seeds 0.. (%) | mean |\n|---|---|---|", flush=True)
+    for name, settings in VARIANTS.items():
+        accuracies = []
+        for seed in range(seeds):
+            recipe = recipe_for(
+                "fashion_mnist_mini", epochs=epochs, batch_size=128, seed=seed, **settings
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                model = train(recipe, Path(folder), images)
+            test = data.eval_batches(images.test_images, images.test_labels, batch_size=250)
+            accuracies.append(100 * model.evaluate(test, verbose=0, return_dict=True)["accuracy"])
+        figures = ", ".join(f"{accuracy:.1f}" for accuracy in accuracies)
+        print(f"| {name} | {figures} | {np.mean(accuracies):.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Training, killing and resuming, through the command line and the package."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from siman_larq import models
+from siman_larq.training import CoupledDecaySGD, Recipe, binary_variables, recipe_for
+from siman_larq.training.callbacks import history_without_lost_epochs
+from siman_larq.training.files import write_atomically
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, str(ROOT / "train" / "cifar.py")]
+SMALL = ["--dataset", "fashion_mnist_mini", "--train-examples", "128", "--test-examples", "50"]
+SMALL += ["--epochs", "4", "--batch-size", "16", "--warmup-epochs", "0", "--seed", "5"]
+
+
+def run(*arguments, **kwargs):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300, **kwargs
+    )
+
+
+def only_folder(parent):
+    (folder,) = [path for path in Path(parent).iterdir() if path.is_dir()]
+    return folder
+
+
+def final_weights(folder):
+    reader = tf.train.load_checkpoint(str(folder / "checkpoints"))
+    names = sorted(n for n in reader.get_variable_to_shape_map() if "model" in n or "epochs" in n)
+    return {name: reader.get_tensor(name) for name in names}
+
+
+class TestRecipe:
+    def test_official_schedule(self):
+        recipe = recipe_for("cifar10")
+        assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (400, 256, 5e-4)
+        for epoch in range(400):
+            expected = 0.05 * (1 + np.cos(np.pi * (epoch - 4) / 396))
+            if epoch < 5:
+                expected = 0.1 * (epoch + 1) / 5
+            assert recipe.learning_rate_at(epoch) == pytest.approx(expected)
+
+    def test_no_warmup_is_plain_cosine(self):
+        recipe = recipe_for("fashion_mnist", epochs=12, warmup_epochs=0)
+        assert recipe.learning_rate_at(0) == pytest.approx(0.1)
+        assert recipe.learning_rate_at(6) == pytest.approx(0.05)
+
+    def test_file_round_trip(self, tmp_path):
+        recipe = recipe_for("fashion_mnist_mini", seed=9, levels=(0, 1), threshold=0.3)
+        recipe.save(tmp_path / "recipe.json")
+        assert Recipe.load(tmp_path / "recipe.json") == recipe
+        (tmp_path / "recipe.json").write_text('{"model": ')
+        with pytest.raises(ValueError, match=r"recipe\.json is not a recipe"):
+            Recipe.load(tmp_path / "recipe.json")
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"model": "resnet21"}, "resnet21.*resnet20"),
+            ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs=3"),
+            ({"batch_size": 0}, "batch_size=0"),
+            ({"learning_rate": 0.0}, "learning_rate=0"),
+        ],
+    )
+    def test_bad_settings(self, settings, message):
+        with pytest.raises(ValueError, match=message):
+            recipe_for("cifar10", **settings)
+
+
+class TestOptimizer:
+    def test_decay_is_coupled_and_spares_binary_weights(self):
+        """Against the recurrence of PyTorch's SGD, over three steps."""
+        free, spared = tf.Variable([1.0, -2.0]), tf.Variable([1.0, -2.0])
+        optimizer = CoupledDecaySGD(0.1, momentum=0.9, l2=0.5)
+        optimizer.exclude([spared])
+        gradient = np.array([0.3, 0.1], np.float32)
+        for variable, l2 in ((free, 0.5), (spared, 0.0)):
+            weights, velocity = np.array([1.0, -2.0]), np.zeros(2)
+            sgd = CoupledDecaySGD.from_config(optimizer.get_config())
+            sgd.exclude([spared])
+            for _ in range(3):
+                sgd.apply_gradients([(tf.constant(gradient), variable)])
+                velocity = 0.9 * velocity + gradient + l2 * weights
+                weights = weights - 0.1 * velocity
+            np.testing.assert_allclose(variable.numpy(), weights, rtol=1e-5)
+
+    @pytest.mark.parametrize(("name", "layers"), [("resnet20", 18), ("resnet18", 19)])
+    def test_binary_variables_are_found_by_layer(self, name, layers):
+        model = getattr(models, name)()
+        found = {id(variable) for variable in binary_variables(model)}
+        assert len(found) == 2 * layers
+        assert found <= {id(variable) for variable in model.trainable_variables}
+
+
+def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path):
+    write_atomically(tmp_path / "a", "old")
+    with pytest.raises(TypeError):
+        write_atomically(tmp_path / "a", None)
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_history_loses_what_no_checkpoint_holds(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,loss\n0,1.5\n1,1.0\n2,0.")
+    history_without_lost_epochs(path, 1)
+    assert path.read_text() == "epoch,loss\n0,1.5\n"
+    history_without_lost_epochs(path, 0)
+    assert not path.exists()
+
+
+class TestCommandLine:
+    def test_absent_data_is_one_clear_message(self, tmp_path):
+        result = run("--dataset", "cifar10", "--data-dir", tmp_path, "--output-dir", tmp_path)
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        assert "tfds.load" in result.stderr
+        assert "fashion_mnist_mini" in result.stderr
+        assert list(tmp_path.iterdir()) == []
+
+    def test_resume_of_no_run(self, tmp_path):
+        result = run("--resume", tmp_path)
+        assert result.returncode == 1
+        assert "no run folder" in result.stderr
+        result = run("--resume", tmp_path, "--epochs", "3")
+        assert "leave out --epochs" in result.stderr
+
+
+@pytest.mark.slow
+class TestKilledRun:
+    @pytest.fixture(scope="class")
+    def unbroken(self, tmp_path_factory):
+        parent = tmp_path_factory.mktemp("unbroken")
+        result = run(*SMALL, "--output-dir", parent)
+        assert result.returncode == 0, result.stderr
+        assert "packed binary layers" in result.stdout
+        return only_folder(parent)
+
+    def test_leaves_everything(self, unbroken):
+        files = {path.name for path in unbroken.iterdir()}
+        assert files >= {
+            "recipe.json", "history.csv", "model.keras", "model.tflite", "report.json",
+            "report.md", "curves.png", "weights.png", "tensorboard", "checkpoints",
+        }  # fmt: skip
+        assert not [name for name in files if "partial" in name]
+        figures = json.loads((unbroken / "report.json").read_text())
+        assert len(figures["packed"]) == 18
+        assert figures["size_bytes"] == (unbroken / "model.tflite").stat().st_size
+        assert "siman_larq" in sys.modules
+        model = tf.keras.models.load_model(unbroken / "model.keras")
+        assert model.name == "resnet20"
+
+    @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+    def test_resumes_to_the_same_weights(self, unbroken, tmp_path, stop):
+        process = subprocess.Popen(
+            [*COMMAND, *SMALL, "--output-dir", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        deadline = time.time() + 240
+        while not list(tmp_path.glob("*/checkpoints/ckpt-2.index")):
+            assert process.poll() is None, "the run ended before it could be stopped"
+            assert time.time() < deadline
+            time.sleep(0.01)
+        process.send_signal(stop)
+        printed, _ = process.communicate(timeout=60)
+        folder = only_folder(tmp_path)
+        if stop == signal.SIGINT:
+            assert process.returncode == 130
+            assert f"--resume {folder}" in printed
+        else:
+            assert process.returncode == -signal.SIGKILL
+        assert not (folder / "report.json").exists()
+
+        result = run("--resume", folder)
+        assert result.returncode == 0, result.stderr
+        expected, resumed = final_weights(unbroken), final_weights(folder)
+        assert set(resumed) == set(expected)
+        assert len(expected) > 100
+        for name, value in expected.items():
+            np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+        for path in (unbroken, folder):
+            with open(path / "history.csv", newline="") as file:
+                assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
