@@ -10,6 +10,7 @@ from siman_larq.layers import SiMaNConv2D
 __all__ = ["check_no_l2"]
 
 _KERNELS = ("kernel", "depthwise", "pointwise")
+_L1_L2 = (tf.keras.regularizers.L1, tf.keras.regularizers.L2, tf.keras.regularizers.L1L2)
 
 
 def check_no_l2(model: tf.keras.Model, optimizer: Any = None) -> None:
@@ -39,7 +40,8 @@ def check_no_l2(model: tf.keras.Model, optimizer: Any = None) -> None:
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"check_no_l2: model={model!r} is no tf.keras.Model.")
     optimizer = optimizer or getattr(model, "optimizer", None)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
     layers = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)]
     findings = []
     for layer in layers:
@@ -62,10 +64,14 @@ def _regularizers(layer: tf.keras.layers.Layer) -> list[str]:
         precision = getattr(getattr(layer, f"{kernel}_quantizer", None), "precision", None)
         if precision != 1 or regularizer is None:
             continue
-        config = regularizer.get_config() if hasattr(regularizer, "get_config") else {"?": "?"}
-        if any(value != 0 for value in config.values()):
-            strengths = ", ".join(f"{name}={value!s:.8}" for name, value in config.items())
-            found.append(f"{kernel}_regularizer={type(regularizer).__name__}({strengths})")
+        name = getattr(regularizer, "__name__", type(regularizer).__name__)
+        if isinstance(regularizer, _L1_L2):
+            strengths = [float(vars(regularizer).get(norm, 0)) for norm in ("l1", "l2")]
+            if not any(strengths):
+                continue
+            # Kept in float32: six digits are those that were given.
+            name += "(" + ", ".join(f"{strength:g}" for strength in strengths if strength) + ")"
+        found.append(f"{kernel}_regularizer={name}")
     return found
 
 
@@ -79,7 +85,7 @@ def _decay(layer: tf.keras.layers.Layer, optimizer: Any) -> list[str]:
         for value in vars(layer).values()
         if getattr(value, "precision", None) == 1 and isinstance(value, tf.Variable)
     ]
-    if isinstance(layer, SiMaNConv2D):
+    if isinstance(layer, SiMaNConv2D) and layer.built:
         variables.append(layer.alpha)
     name = type(optimizer).__name__
     return [

@@ -157,15 +157,15 @@ def clamp_magnitudes(kernel: tf.Tensor, percent: tf.Tensor | float) -> tf.Tensor
         low, high = (_percentile(magnitudes, p) for p in (percent, 100 - percent))
         return tf.sign(centred) * tf.clip_by_value(magnitudes, low, high)
 
-    percent = tf.cast(percent, tf.float32)
+    # float64: a float32 position has no fraction left in a kernel of millions of weights.
+    percent = tf.cast(percent, tf.float64)
     clamped = tf.cond(percent > 0, clamp, lambda: centred)
     return tf.cast(tf.reshape(clamped, kernel.shape), kernel.dtype)
 
 
 def _percentile(x: tf.Tensor, percent: tf.Tensor) -> tf.Tensor:
-    """Linearly interpolated percentile over all of `x`, a float32 matrix."""
-    # float64: a float32 position has no fraction left in a kernel of millions of weights.
-    position = tf.cast(percent, tf.float64) / 100 * (x.shape.num_elements() - 1)
+    """Linearly interpolated percentile (a float64) over all of `x`, a float32 matrix."""
+    position = percent / 100 * (x.shape.num_elements() - 1)
     below = tf.floor(position)
     lower, upper = kth_smallest_overall(x, tf.cast(below, tf.int32) + 1)
     return lower + (upper - lower) * tf.cast(position - below, tf.float32)

@@ -1,0 +1,23 @@
+"""What every test starts from."""
+
+import larq as lq
+import pytest
+import tensorflow as tf
+from hypothesis import settings
+
+settings.register_profile("siman", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("siman")
+
+# For MirroredStrategy; must come before TensorFlow makes its devices.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state():
+    tf.keras.utils.set_random_seed(0)
+    # Larq leaves its scope on when a layer raises inside it.
+    with lq.context.quantized_scope(False):
+        yield
+    tf.keras.mixed_precision.set_global_policy("float32")

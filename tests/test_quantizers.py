@@ -1,0 +1,231 @@
+"""The quantizers and the constraint as Larq uses them."""
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from siman_larq import ClipAnnealing, PercentileClip, SampleSign, SiMaNConv2D, SiMaNQuantizer
+from siman_larq.math import magnitude_code, sample_sign
+
+QUANTIZED = {"input_quantizer": "sample_sign", "kernel_quantizer": "siman"}
+DEPTHWISE = {"input_quantizer": "sample_sign", "depthwise_quantizer": "siman"}
+CONV2D = {
+    "conv2d": lambda: lq.layers.QuantConv2D(4, 3, **QUANTIZED),
+    "depthwise": lambda: lq.layers.QuantDepthwiseConv2D(3, **DEPTHWISE),
+    "separable": lambda: lq.layers.QuantSeparableConv2D(
+        4, 3, pointwise_quantizer="siman", **DEPTHWISE
+    ),
+    "transpose": lambda: lq.layers.QuantConv2DTranspose(4, 3, **QUANTIZED),
+}
+LAYERS = {
+    **{name: (make, (2, 6, 6, 4)) for name, make in CONV2D.items()},
+    "dense": (lambda: lq.layers.QuantDense(4, **QUANTIZED), (2, 8)),
+    "conv1d": (lambda: lq.layers.QuantConv1D(4, 3, **QUANTIZED), (2, 6, 4)),
+    "conv3d": (lambda: lq.layers.QuantConv3D(4, 3, **QUANTIZED), (2, 4, 4, 4, 2)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_in_layers_of_larq(name):
+    make, shape = LAYERS[name]
+    layer = make()
+    maps = tf.random.normal(shape)
+    with tf.GradientTape() as tape:
+        outputs = layer(maps)
+    kernels = [w for w in layer.trainable_weights if getattr(w, "precision", 32) == 1]
+    assert len(kernels) == (2 if name == "separable" else 1)
+    for gradient in tape.gradient(outputs, kernels):
+        assert np.isfinite(gradient.numpy()).all()
+
+    # Plain layers with the signs and the codes give the same.
+    latents = [kernel.numpy() for kernel in kernels]
+    for kernel, latent in zip(kernels, latents, strict=True):
+        kernel.assign(magnitude_code(tf.constant(latent)))
+    layer.input_quantizer = None
+    np.testing.assert_allclose(layer(sample_sign(maps)), outputs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("alias", "kind"),
+    [("siman", SiMaNQuantizer), ("sample_sign", SampleSign)],
+)
+def test_aliases(alias, kind):
+    quantizer = lq.quantizers.get(alias)
+    assert type(quantizer) is kind
+    assert quantizer.precision == 1
+    assert lq.quantizers.get(lq.quantizers.serialize(quantizer)).get_config() == (
+        quantizer.get_config()
+    )
+
+
+def test_alias_of_the_constraint():
+    layer = lq.layers.QuantConv2D(4, 3, kernel_constraint="percentile_clip")
+    assert isinstance(layer.kernel_constraint, PercentileClip)
+
+
+def test_defaults():
+    assert SiMaNQuantizer().levels == (0.0, 1.0)
+    assert SiMaNQuantizer().threshold == "median"
+    assert SampleSign().zero == 0
+
+
+@pytest.mark.parametrize("threshold", ["median", "angle", 0.3])
+@pytest.mark.parametrize("levels", [(0, 1), (-1, 1)])
+def test_config_of_the_code(levels, threshold):
+    quantizer = SiMaNQuantizer(levels=levels, threshold=threshold, name="coder")
+    copy = SiMaNQuantizer.from_config(quantizer.get_config())
+    assert copy.get_config() == quantizer.get_config()
+    assert (copy.levels, copy.threshold, copy.name) == (levels, threshold, "coder")
+
+
+def test_config_of_the_sign_and_the_constraint():
+    assert SampleSign.from_config(SampleSign(zero=1).get_config()).zero == 1
+    clip = tf.keras.constraints.deserialize(tf.keras.constraints.serialize(PercentileClip(7.5)))
+    assert clip.percent == 7.5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SiMaNQuantizer(levels=(0, 2)), r"levels=\(0, 2\) is not supported"),
+        (lambda: SiMaNQuantizer(levels=(1, 0)), "levels="),
+        (lambda: SiMaNQuantizer(levels=None), "levels=None"),
+        (lambda: SiMaNQuantizer(levels=("a", "b")), "levels="),
+        (lambda: SiMaNQuantizer(threshold="mean"), "threshold='mean'"),
+        (lambda: SiMaNQuantizer(threshold=0), "threshold=0"),
+        (lambda: SiMaNQuantizer(threshold=1.0), "threshold=1.0"),
+        (lambda: SiMaNQuantizer(threshold=True), "threshold=True"),
+        (lambda: SiMaNQuantizer(threshold=float("nan")), "threshold=nan"),
+        (lambda: SampleSign(zero=2), "zero=2"),
+        (lambda: PercentileClip(50), "percent=50 is out of range"),
+        (lambda: PercentileClip(-1), "percent=-1"),
+        (lambda: PercentileClip(float("nan")), "percent=nan"),
+        (lambda: ClipAnnealing(50), "start=50"),
+        (lambda: ClipAnnealing(-0.5), "start=-0.5"),
+        (lambda: SampleSign()(tf.zeros([3])), "no axis"),
+    ],
+)
+def test_invalid_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_percent_is_checked_when_set():
+    clip = PercentileClip(5.0)
+    with pytest.raises(ValueError, match="percent=60"):
+        clip.percent = 60
+    assert clip.percent == 5.0
+
+
+def test_a_new_percent_reaches_traced_steps():
+    clip, kernel = PercentileClip(0.0), tf.random.normal([3, 3, 2, 4])
+    traced = tf.function(clip)
+    before = traced(kernel)
+    clip.percent = 15.0
+    np.testing.assert_array_equal(traced(kernel), clip(kernel))
+    assert np.abs(traced(kernel)).max() < np.abs(before).max()
+
+
+def test_summary_counts_one_bit(capsys):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 4)),
+            lq.layers.QuantConv2D(8, 3, use_bias=False, **QUANTIZED),
+            SiMaNConv2D(8, 3),
+        ]
+    )
+    lq.models.summary(model)
+    printed = capsys.readouterr().out
+    assert "1-bit" in printed
+    memory = next(line for line in printed.splitlines() if "Model Memory" in line)
+    # 288 + 576 bits and 8 alpha of 32.
+    assert "140.00 B" in memory
+
+
+def test_flip_ratio_in_fit():
+    with lq.context.metrics_scope(["flip_ratio"]):
+        model = tf.keras.Sequential(
+            [
+                tf.keras.Input((6, 6, 2)),
+                lq.layers.QuantConv2D(
+                    4, 3, kernel_quantizer="siman", kernel_constraint="percentile_clip"
+                ),
+                SiMaNConv2D(4, 3, kernel_quantizer=SiMaNQuantizer(levels=(-1, 1))),
+                tf.keras.layers.Flatten(),
+            ]
+        )
+    model.compile(tf.keras.optimizers.SGD(0.1), "mse")
+    history = model.fit(
+        tf.random.normal([8, 6, 6, 2]), tf.zeros([8, 64]), batch_size=4, verbose=0
+    ).history
+    ratios = [value for name, value in history.items() if "flip_ratio" in name]
+    assert ratios
+    assert all(0 <= value[0] <= 1 for value in ratios)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: lq.layers.QuantConv2D(4, 3, kernel_quantizer="siman", name="conv_a"),
+        lambda: SiMaNConv2D(4, 3, name="conv_a"),
+    ],
+)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_kernels_name_their_layer(layer, bad):
+    layer = layer()
+    layer.build((None, 6, 6, 2))
+    layer.kernel.assign(tf.tensor_scatter_nd_update(layer.kernel, [[1, 1, 0, 2]], [bad]))
+    maps = tf.random.normal([1, 6, 6, 2])
+    # Traced first: the error below leaves Larq's scope on.
+    outputs = tf.function(layer)(maps).numpy()
+    assert np.isnan(outputs[..., 2]).all()
+    assert np.isfinite(outputs[..., [0, 1, 3]]).all()
+    with pytest.raises(ValueError, match=r"conv_a.*1 of the kernel's 72 weights are NaN or inf"):
+        layer(maps)
+
+
+# --- annealing -------------------------------------------------------------------------------
+
+
+class Recorder(tf.keras.callbacks.Callback):
+    def __init__(self, clips):
+        super().__init__()
+        self.clips, self.percents = clips, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.percents.append([clip.percent for clip in self.clips])
+
+
+def fit(model, clips, **kwargs):
+    model.compile("sgd", "mse")
+    recorder = Recorder(clips)
+    shape = model.input_shape[1:]
+    targets = tf.zeros([2, *model.output_shape[1:]])
+    callbacks = [ClipAnnealing(15.0), recorder]
+    model.fit(tf.zeros([2, *shape]), targets, callbacks=callbacks, verbose=0, **kwargs)
+    return recorder.percents
+
+
+def test_annealing():
+    layer = SiMaNConv2D(4, 3)
+    model = tf.keras.Sequential([tf.keras.Input((6, 6, 2)), layer])
+    assert fit(model, [layer.kernel_constraint], epochs=3) == [[15.0], [10.0], [5.0]]
+    resumed = fit(model, [layer.kernel_constraint], epochs=3, initial_epoch=1)
+    assert resumed == [[10.0], [5.0]]
+
+
+def test_annealing_of_nested_models_and_other_layers():
+    inner = tf.keras.Sequential([SiMaNConv2D(4, 3)])
+    depthwise = lq.layers.QuantDepthwiseConv2D(3, depthwise_constraint=PercentileClip(), **DEPTHWISE)
+    image = tf.keras.Input((6, 6, 2))
+    outputs = depthwise(tf.keras.Sequential([inner])(image))
+    clips = [inner.layers[0].kernel_constraint, depthwise.depthwise_constraint]
+    assert fit(tf.keras.Model(image, outputs), clips, epochs=2) == [[15.0, 15.0], [7.5, 7.5]]
+
+
+def test_annealing_needs_a_clip():
+    layers = [tf.keras.Input((6, 6, 2)), tf.keras.layers.Conv2D(4, 3)]
+    model = tf.keras.Sequential(layers, name="plain")
+    with pytest.raises(ValueError, match="no layer of model 'plain' has a PercentileClip"):
+        fit(model, [], epochs=1)
