@@ -43,7 +43,9 @@ def test_clean_models():
 
 
 def test_every_layer_is_named():
-    text = message(sequential(penalised("conv_a"), SiMaNConv2D(4, 3, name="b"), penalised("conv_c")))
+    text = message(
+        sequential(penalised("conv_a"), SiMaNConv2D(4, 3, name="b"), penalised("conv_c"))
+    )
     assert "conv_a: kernel_regularizer=L2(0.0005)" in text
     assert "conv_c: kernel_regularizer=L2(0.0005)" in text
     assert "\n  b:" not in text
@@ -75,7 +77,9 @@ class Custom(tf.keras.regularizers.Regularizer):
     ],
 )
 def test_regularizers(regularizer, text):
-    assert f"conv_a: kernel_regularizer{text}\n" in message(sequential(penalised("conv_a", regularizer)))
+    assert f"conv_a: kernel_regularizer{text}\n" in message(
+        sequential(penalised("conv_a", regularizer))
+    )
 
 
 def test_depthwise_and_pointwise():

@@ -19,7 +19,13 @@ def test_keras_3_is_refused(monkeypatch):
     monkeypatch.setattr(tf.keras, "__version__", "3.4.1", raising=False)
     with pytest.raises(ImportError) as error:
         require_keras2()
-    for part in ("needs Keras 2", "Keras 3.4.1", "pip install", "tf-keras", "TF_USE_LEGACY_KERAS=1"):
+    for part in (
+        "needs Keras 2",
+        "Keras 3.4.1",
+        "pip install",
+        "tf-keras",
+        "TF_USE_LEGACY_KERAS=1",
+    ):
         assert part in str(error.value)
 
 

@@ -35,9 +35,7 @@ LAYOUTS = {
     "constant": lambda n: np.full(n, 0.5, np.float32),
     "zeros": lambda n: np.zeros(n, np.float32),
     "clamped": lambda n: np.clip(np.abs(normal(2, n)), 0.2, 1.5),
-    "huge range": lambda n: (
-        10.0 ** np.random.default_rng(3).uniform(-37, 38, n).astype(np.float32)
-    ),
+    "huge range": lambda n: 10.0 ** np.random.default_rng(3).uniform(-37, 38, n).astype(np.float32),
     "sorted": lambda n: np.arange(n, dtype=np.float32),
 }
 
@@ -58,7 +56,9 @@ def test_kth_smallest_overall(layout, size):
     ordered = np.sort(x)
     select = tf.function(kth_smallest_overall)
     for k in {1, 2, size // 7 + 1, size // 2, size - 2, size - 1} & set(range(1, size)):
-        np.testing.assert_array_equal(select(tf.constant(x), tf.constant(k)), ordered[k - 1 : k + 1])
+        np.testing.assert_array_equal(
+            select(tf.constant(x), tf.constant(k)), ordered[k - 1 : k + 1]
+        )
 
 
 @pytest.mark.parametrize("size", [1000, 2 * LARGE])
@@ -134,7 +134,14 @@ def test_number_of_ones(seed, window, filters):
 
 @pytest.mark.parametrize(
     ("n", "threshold", "ones"),
-    [(100, 0.29, 29), (10, 0.01, 1), (10, 0.99, 9), (9, "median", 4), (8, "median", 4), (1, 0.5, 0)],
+    [
+        (100, 0.29, 29),
+        (10, 0.01, 1),
+        (10, 0.99, 9),
+        (9, "median", 4),
+        (8, "median", 4),
+        (1, 0.5, 0),
+    ],
 )
 def test_ones_per_filter(n, threshold, ones):
     assert sm.ones_per_filter(n, threshold) == ones
@@ -153,7 +160,9 @@ def test_scale_does_not_matter(seed, exponent):
     for threshold in ("median", "angle", 0.3):
         coded = code(kernel, (0.0, 1.0), threshold)
         # A power of two is exact, and so is the sign.
-        np.testing.assert_array_equal(code(kernel * np.float32(2.0**exponent), (0.0, 1.0), threshold), coded)
+        np.testing.assert_array_equal(
+            code(kernel * np.float32(2.0**exponent), (0.0, 1.0), threshold), coded
+        )
         np.testing.assert_array_equal(code(-kernel, (0.0, 1.0), threshold), coded)
 
 
@@ -219,7 +228,9 @@ def test_angle_is_the_best_of_all_counts(seed, n):
 
 
 def test_angle_of_a_constant_filter_has_no_ones():
-    np.testing.assert_array_equal(code(np.full((3, 3, 2, 1), 0.5, np.float32), (0.0, 1.0), "angle"), 0)
+    np.testing.assert_array_equal(
+        code(np.full((3, 3, 2, 1), 0.5, np.float32), (0.0, 1.0), "angle"), 0
+    )
 
 
 @pytest.mark.parametrize(

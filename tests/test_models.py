@@ -130,9 +130,7 @@ def test_resnet20_survives_a_file(tmp_path, form):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_changes_every_weight(name):
     model = NETWORKS[name]((8, 8, 3))
-    model.compile(
-        tf.keras.optimizers.SGD(0.1), tf.keras.losses.SparseCategoricalCrossentropy(True)
-    )
+    model.compile(tf.keras.optimizers.SGD(0.1), tf.keras.losses.SparseCategoricalCrossentropy(True))
     before = [weight.numpy() for weight in model.trainable_weights]
     model.fit(tf.random.normal([8, 8, 8, 3]), tf.range(8), verbose=0)
     for weight, old in zip(model.trainable_weights, before, strict=True):

@@ -217,7 +217,9 @@ def test_annealing():
 
 def test_annealing_of_nested_models_and_other_layers():
     inner = tf.keras.Sequential([SiMaNConv2D(4, 3)])
-    depthwise = lq.layers.QuantDepthwiseConv2D(3, depthwise_constraint=PercentileClip(), **DEPTHWISE)
+    depthwise = lq.layers.QuantDepthwiseConv2D(
+        3, depthwise_constraint=PercentileClip(), **DEPTHWISE
+    )
     image = tf.keras.Input((6, 6, 2))
     outputs = depthwise(tf.keras.Sequential([inner])(image))
     clips = [inner.layers[0].kernel_constraint, depthwise.depthwise_constraint]
