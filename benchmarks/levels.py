@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -15,7 +16,7 @@ import tensorflow as tf
 from siman_larq import data
 from siman_larq.training import recipe_for, train
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "`levels=(-1, 1)`, median": {"levels": (-1, 1)},
     "`levels=(0, 1)`, median": {"levels": (0, 1)},
 }

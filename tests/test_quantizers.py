@@ -138,9 +138,9 @@ def test_summary_counts_one_bit(capsys):
     lq.models.summary(model)
     printed = capsys.readouterr().out
     assert "1-bit" in printed
-    memory = next(line for line in printed.splitlines() if "Model Memory" in line)
     # 288 + 576 bits and 8 alpha of 32.
-    assert "140.00 B" in memory
+    size = next(line for line in printed.splitlines() if line.startswith("| Model size  "))
+    assert "140.00 B" in size
 
 
 def test_flip_ratio_in_fit():

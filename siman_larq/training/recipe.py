@@ -16,7 +16,7 @@ MODELS = ("resnet20", "resnet18", "vgg_small")
 # Short trainings for the data that are small or offline; CIFAR takes the official recipe.
 _SCALED: dict[str, dict[str, Any]] = {
     "fashion_mnist": {"epochs": 40, "batch_size": 128},
-    "fashion_mnist_mini": {"epochs": 12, "batch_size": 64, "warmup_epochs": 0},
+    "fashion_mnist_mini": {"epochs": 10, "batch_size": 64, "warmup_epochs": 0},
 }
 
 
