@@ -21,9 +21,6 @@ from siman_larq.conversion import (
 
 LEVELS = [(-1, 1), (0, 1)]
 
-# Not strict: some of it works with TF 2.19 already.
-needs_fix = pytest.mark.xfail(reason="known gap in siman_larq.conversion")
-
 
 @pytest.fixture(autouse=True)
 def _float32_policy():
@@ -269,7 +266,6 @@ def test_mixed_precision(levels):
     assert_mixed_precision_converts(levels, is_global=False)
 
 
-@needs_fix
 @pytest.mark.parametrize("levels", LEVELS)
 def test_mixed_precision_as_the_global_policy(levels):
     assert_mixed_precision_converts(levels, is_global=True)
@@ -463,7 +459,6 @@ def test_binary_inputs_from_another_layer_are_enough():
     ]
 
 
-@needs_fix
 def test_of_equal_kernels_the_float_one_is_named():
     model = sequential(
         quant_conv(5, input_quantizer=None, name="float_input"), quant_conv(5, name="fine")
@@ -474,7 +469,6 @@ def test_of_equal_kernels_the_float_one_is_named():
     assert "fine" not in str(caught.value)
 
 
-@needs_fix
 def test_layers_inside_wrappers_are_not_overlooked():
     wrapped = tf.keras.layers.TimeDistributed(dense(), name="wrapper")
     with pytest.raises(ConversionError, match="odd"):
@@ -519,7 +513,6 @@ def test_subclassed_models(is_nested):
         convert(model)
 
 
-@needs_fix
 def test_unbuilt_models():
     with pytest.raises(ConversionError):
         convert(tf.keras.Sequential([conv()]))
@@ -531,7 +524,6 @@ def test_sequential_models_built_without_an_input_layer():
     assert assert_equal_outputs(randomised(model), convert(model)).packed == ["conv"]
 
 
-@needs_fix
 def test_a_model_without_binary_layers_converts_with_a_warning():
     model = sequential(tf.keras.layers.Conv2D(3, 3))
     with pytest.warns(UserWarning, match="no binary"):

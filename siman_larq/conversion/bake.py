@@ -32,6 +32,11 @@ def bake(model: tf.keras.Model, rewrite_small_maps: bool = False) -> tf.keras.Mo
     # Raises
         ConversionError: for a subclassed model, or NaN or infinite weights, naming the layer.
     """
+    if not model.built:
+        raise ConversionError(
+            f"Model {model.name!r} is not built; give it an input shape, for example with a "
+            "tf.keras.Input as its first layer."
+        )
     small = small_map_layers(model) if rewrite_small_maps else []
     pairs: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
 

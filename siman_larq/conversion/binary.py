@@ -11,6 +11,7 @@ __all__ = [
     "binary_layers",
     "is_binary",
     "is_zero_one",
+    "lacks_binary_input",
     "small_map_layers",
     "why_float",
 ]
@@ -34,6 +35,8 @@ def _leaves(model: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
             yield from _leaves(layer)
         else:
             yield layer
+            # Those in wrappers and composite layers stay as they are, but must not be overlooked.
+            yield from (part for part in layer.submodules if is_binary(part))
 
 
 def binary_kernel(layer: tf.keras.layers.Layer) -> np.ndarray | None:
@@ -67,6 +70,11 @@ def _has_small_maps(layer: tf.keras.layers.Layer) -> bool:
         for shape in shapes
         for size, extent in zip(shape, reach, strict=True)
     )
+
+
+def lacks_binary_input(layer: tf.keras.layers.Layer) -> bool:
+    """Whether a layer does not make its inputs 1-bit itself."""
+    return getattr(getattr(layer, "input_quantizer", None), "precision", None) != 1
 
 
 def why_float(layer: tf.keras.layers.Layer) -> str:

@@ -50,6 +50,13 @@ def convert(
     if small_maps not in ("warn", "rewrite"):
         raise ValueError(f"convert: small_maps={small_maps!r} is unknown; use 'warn' or 'rewrite'.")
     allowed = _checked_names(model, allow_float)
+    if not binary_layers(model):
+        warnings.warn(
+            f"Model {model.name!r} has no binary layer (one whose kernel quantizer has precision "
+            "1), so its file is all float.",
+            UserWarning,
+            stacklevel=2,
+        )
     baked = bake(model, rewrite_small_maps=small_maps == "rewrite")
     try:
         with _quiet():

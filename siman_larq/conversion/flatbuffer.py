@@ -10,7 +10,7 @@ import tensorflow as tf
 from flatbuffers import flexbuffers
 from larq_compute_engine.mlir.python import tflite_schema
 
-from siman_larq.conversion.binary import binary_kernel, binary_layers
+from siman_larq.conversion.binary import binary_kernel, binary_layers, lacks_binary_input
 
 __all__ = ["compacted", "has_small_maps", "operators", "packed_layers"]
 
@@ -34,13 +34,15 @@ def packed_layers(
         available[_key(_unpacked_filters(operator, graph, tflite))] += 1
     packed: list[tf.keras.layers.Layer] = []
     left: list[tf.keras.layers.Layer] = []
-    for layer in binary_layers(model):
+    # Of layers with equal kernels those that can be packed come first.
+    for layer in sorted(binary_layers(model), key=lacks_binary_input):
         kernel = binary_kernel(layer)
         key = b"" if kernel is None else _key(np.transpose(kernel, (3, 0, 1, 2)) <= 0)
         is_there = available[key] > 0
         available[key] -= is_there
         (packed if is_there else left).append(layer)
-    return packed, left
+    order = binary_layers(model).index
+    return sorted(packed, key=order), sorted(left, key=order)
 
 
 def has_small_maps(tflite: bytes) -> bool:
