@@ -14,12 +14,20 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq import data
-from siman_larq.training import recipe_for, train
+from siman_larq.training import Recipe, recipe_for, train
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "`levels=(-1, 1)`, median": {"levels": (-1, 1)},
     "`levels=(0, 1)`, median": {"levels": (0, 1)},
 }
+
+
+def top1_after(recipe: Recipe, images: data.ImageData) -> float:
+    """Trains from the recipe and returns the accuracy on the test images, in percent."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = train(recipe, Path(folder), images)
+    test = data.eval_batches(images.test_images, images.test_labels, batch_size=250)
+    return 100 * model.evaluate(test, verbose=0, return_dict=True)["accuracy"]
 
 
 @click.command(context_settings={"show_default": True})
@@ -38,10 +46,7 @@ def main(epochs: int, seeds: int) -> None:
             recipe = recipe_for(
                 "fashion_mnist_mini", epochs=epochs, batch_size=128, seed=seed, **settings
             )
-            with tempfile.TemporaryDirectory() as folder:
-                model = train(recipe, Path(folder), images)
-            test = data.eval_batches(images.test_images, images.test_labels, batch_size=250)
-            accuracies.append(100 * model.evaluate(test, verbose=0, return_dict=True)["accuracy"])
+            accuracies.append(top1_after(recipe, images))
         figures = ", ".join(f"{accuracy:.1f}" for accuracy in accuracies)
         lines.append(f"| {name} | {figures} | {np.mean(accuracies):.1f} |")
     print("\n".join(lines))
