@@ -31,7 +31,7 @@ def packed_layers(
     """
     available: Counter[bytes] = Counter()
     for _, operator, graph in _binary_convolutions(tflite):
-        available[_key(_unpacked_filters(operator, graph, tflite))] += 1
+        available[_key(_unpacked_filters(operator, graph))] += 1
     packed: list[tf.keras.layers.Layer] = []
     left: list[tf.keras.layers.Layer] = []
     # Of layers with equal kernels those that can be packed come first.
@@ -65,12 +65,16 @@ def _key(is_negative: np.ndarray) -> bytes:
     return shape + np.packbits(bits ^ bits[:, :1]).tobytes()
 
 
-def _unpacked_filters(operator: Any, graph: Any, tflite: bytes) -> np.ndarray:
+def _unpacked_filters(operator: Any, graph: Any) -> np.ndarray:
     tensor = graph.tensors[operator.inputs[1]]
     words = np.frombuffer(graph.buffers[tensor.buffer], "<i4").reshape(tensor.shape)
     bits = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
     channels = min(_options(operator)["channels_in"], bits.shape[-1])
     return bits[..., :channels].astype(bool)
+
+
+def _content(buffer: Any) -> bytes:
+    return b"" if buffer.data is None else bytes(bytearray(buffer.data))
 
 
 def _options(operator: Any) -> dict[str, Any]:
@@ -90,10 +94,7 @@ def _operators(tflite: bytes) -> Iterator[tuple[str, Any, Any]]:
         model = tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAs(tflite, 0))
         names = {code: name for name, code in vars(tflite_schema.BuiltinOperator).items()}
         for graph in model.subgraphs:
-            graph.buffers = [
-                b"" if buffer.data is None else bytes(bytearray(buffer.data))
-                for buffer in model.buffers
-            ]
+            graph.buffers = [_content(buffer) for buffer in model.buffers]
             for operator in graph.operators:
                 code = model.operatorCodes[operator.opcodeIndex]
                 builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
@@ -154,7 +155,7 @@ def _share_buffers(model: Any) -> None:
     """Keeps one buffer of each content, and the empty first one that the format asks for."""
     kept, places, moved = [model.buffers[0]], {}, {0: 0}
     for old, buffer in enumerate(model.buffers[1:], start=1):
-        content = b"" if buffer.data is None else bytes(bytearray(buffer.data))
+        content = _content(buffer)
         if content not in places:
             places[content] = len(kept) if content else 0
             if content:
