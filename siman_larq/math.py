@@ -29,6 +29,8 @@ Threshold = float | Literal["median", "angle"]
 EPSILON = 1e-5
 """Added to variances before the square root, as in the official code."""
 
+_LONGEST_SUM = 4096
+
 
 def ones_per_filter(weights_per_filter: int, threshold: float | Literal["median"]) -> int:
     r"""Number of ones in the code of a filter without ties.
@@ -197,7 +199,7 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
     @tf.custom_gradient
     def sign(activations):
         values = tf.cast(activations, tf.float32)
-        centred = values - tf.reduce_mean(values, axis=axes, keepdims=True)
+        centred = values - _sample_mean(values, axes, in_steps=zero == 1)
         signs = tf.sign(centred)
         if zero == 1:
             # In this form LCE recognises the sign and packs it.
@@ -215,6 +217,15 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
         return tf.cast(signs, activations.dtype), gradient
 
     return sign(tf.convert_to_tensor(activations))
+
+
+def _sample_mean(values: tf.Tensor, axes: list[int], in_steps: bool) -> tf.Tensor:
+    if in_steps and (values.shape[1:].num_elements() or 0) > _LONGEST_SUM:
+        # TFLite adds up one value after the other in float32; in long sums that moves the mean
+        # and turns signs. Short sums, of channels and then over channels, do not, and are faster.
+        values = tf.reduce_mean(values, axis=axes[:-1], keepdims=True)
+        axes = axes[-1:]
+    return tf.reduce_mean(values, axis=axes, keepdims=True)
 
 
 def _inverse_deviation(centred: tf.Tensor, axes: list[int]) -> tf.Tensor:

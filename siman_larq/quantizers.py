@@ -113,7 +113,8 @@ class SampleSign(BaseQuantizer):
     \\]
     with \\(\bar a\\) the mean of the sample over all axes but the first. Dividing by the standard
     deviation cannot change a sign, so the forward graph has no standard deviation: a converted
-    layer costs MEAN, SUB and the quantize op.
+    layer costs MEAN, SUB and the quantize op (MEAN twice for samples of more than 4,096 values,
+    where TFLite would add up too many values in float32).
 
     The gradient is that of `approx_sign` in standardised activations
     \\(a_1 = (a - \bar a) / s\\) (unbiased variance over the sample, 1e-5 added),

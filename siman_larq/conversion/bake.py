@@ -94,6 +94,12 @@ def _copy_layer(layer: tf.keras.layers.Layer, rewrite: bool) -> tf.keras.layers.
     kernel = _finite_kernel(layer)
     zero_one = kernel is not None and is_zero_one(kernel)
     if rewrite or zero_one:
+        if type(layer).call not in (lq.layers.QuantConv2D.call, SiMaNConv2D.call):
+            raise ConversionError(
+                f"Layer {layer.name!r} is a {type(layer).__name__} with a call of its own. "
+                "Levels (0, 1) and small_maps='rewrite' put an equal form in place of the layer, "
+                "known for QuantConv2D and SiMaNConv2D only; use one of these, or levels (-1, 1)."
+            )
         return _RewrittenConv2D(layer, config["input_quantizer"], zero_one, rewrite)
     return type(layer).from_config(config)
 

@@ -87,7 +87,8 @@ def verify(
 
     # Raises
         FileNotFoundError: for a path without a file.
-        ValueError: for a damaged file, no images, or images of another shape than the model's.
+        ValueError: for a damaged file, no images, images of another shape than the model's, or a
+            file that none of LCE's kernels computes rightly.
     """
     content = tflite if isinstance(tflite, bytes) else Path(tflite).read_bytes()
     operators(content)  # A damaged file would end the process in the interpreter.
@@ -101,13 +102,7 @@ def verify(
     reference = has_small_maps(content) or any(
         getattr(layer, "groups", 1) != 1 for layer in binary_layers(model)
     )
-    interpreter = Interpreter(
-        content,
-        num_threads=num_threads,
-        use_reference_bconv=reference,
-        use_indirect_bgemm=not reference,
-    )
-    theirs = np.asarray(interpreter.predict(images), np.float32)
+    theirs = _run(content, images, num_threads, reference)
     ours = np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
     packed, left = packed_layers(model, content)
     weights = sum(int(np.prod(w.shape)) for w in model.weights)
@@ -125,6 +120,26 @@ def verify(
         keras_outputs=ours,
         tflite_outputs=theirs,
     )
+
+
+def _run(content: bytes, images: np.ndarray, num_threads: int, reference: bool) -> np.ndarray:
+    try:
+        interpreter = Interpreter(
+            content,
+            num_threads=num_threads,
+            use_reference_bconv=reference,
+            use_indirect_bgemm=not reference,
+        )
+        return np.asarray(interpreter.predict(images), np.float32)
+    except RuntimeError as error:
+        if not reference:
+            raise
+        raise ValueError(
+            "verify: only LCE's reference kernel is right for this file (zero padding on maps "
+            "smaller than the kernel, or groups), and it does not run it: zero padding needs an "
+            "even number of input channels there. Convert with small_maps='rewrite', which every "
+            f"kernel computes rightly. ({error})"
+        ) from error
 
 
 def _top1(outputs: np.ndarray) -> np.ndarray:
