@@ -168,6 +168,9 @@ class TestKilledRun:
             stderr=subprocess.DEVNULL,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            # A shell that runs the tests in the background makes them ignore it, and they pass
+            # that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.time() + 240
         while not list(tmp_path.glob("*/checkpoints/ckpt-2.index")):
