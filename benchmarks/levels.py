@@ -25,8 +25,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def top1_after(recipe: Recipe, images: data.ImageData) -> float:
     """Trains from the recipe and returns the accuracy on the test images, in percent."""
     with tempfile.TemporaryDirectory() as folder:
-        model = train(recipe, Path(folder), images)
-    test = data.eval_batches(images.test_images, images.test_labels, batch_size=250)
+        source = data.MemorySource(images)
+        model = train(recipe, Path(folder), source)
+    test = source.eval_batches(batch_size=250, image_shape=(32, 32, 3))
     return 100 * model.evaluate(test, verbose=0, return_dict=True)["accuracy"]
 
 

@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Also from a checkout that is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from siman_larq.training.cli import main
+from siman_larq.training.cli import cifar
 
 if __name__ == "__main__":
-    main()
+    cifar()

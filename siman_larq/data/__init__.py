@@ -3,15 +3,22 @@
 from siman_larq.data.datasets import DATASET_NAMES, ImageData, load
 from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
 from siman_larq.data.pipeline import eval_batches, prepare, steps_per_epoch, train_batches
+from siman_larq.data.sources import ImageSource, MemorySource, Share
+from siman_larq.data.streaming import StreamedSource, stream
 
 __all__ = [
     "DATASET_NAMES",
     "DatasetCorruptError",
     "DatasetNotFoundError",
     "ImageData",
+    "ImageSource",
+    "MemorySource",
+    "Share",
+    "StreamedSource",
     "eval_batches",
     "load",
     "prepare",
     "steps_per_epoch",
+    "stream",
     "train_batches",
 ]

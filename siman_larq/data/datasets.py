@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
 from siman_larq.data.idx import read_idx_split
 
-__all__ = ["DATASET_NAMES", "FASHION_MNIST_CLASSES", "ImageData", "load"]
+__all__ = ["DATASET_NAMES", "FASHION_MNIST_CLASSES", "ImageData", "load", "open_builder"]
 
 DATASET_NAMES = ("cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini")
 
@@ -113,43 +113,83 @@ def _first(array: np.ndarray, count: int | None, argument: str, name: str) -> np
     return array[:count].copy()  # a view would keep the whole split in memory
 
 
-def _load_embedded() -> ImageData:
+def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.DatasetBuilder:
+    """The TFDS builder of a data set that is prepared on this machine.
+
+    # Arguments
+        name: A data set of TFDS, a folder below `data_dir` that TFDS wrote, or the embedded
+            `"fashion_mnist_mini"`.
+        data_dir: The TFDS data folder; TFDS's own default if `None`.
+
+    # Raises
+        DatasetNotFoundError: If the data set is not on this machine.
+        DatasetCorruptError: If its description is damaged.
+    """
+    if name == "fashion_mnist_mini":
+        return _embedded_builder()
+    directory = None if data_dir is None else os.path.expanduser(data_dir)
+    builder = _builder(name, directory)
+    if builder is None or not builder.info.splits:
+        raise _not_found(name, directory)
+    return builder
+
+
+def _embedded_builder() -> tfds.core.DatasetBuilder:
     try:
-        builder = tfds.builder_from_directory(FASHION_MNIST_MINI_DIR)
+        return tfds.builder_from_directory(FASHION_MNIST_MINI_DIR)
     except FileNotFoundError:
         raise DatasetNotFoundError(
             f"The embedded fashion_mnist_mini is not at {FASHION_MNIST_MINI_DIR}; {_REINSTALL}"
         ) from None
     except Exception as error:  # TFDS's JSON readers raise many kinds
         raise _corrupt(FASHION_MNIST_MINI_DIR / "*.json", error, _REINSTALL) from error
-    data = _read("fashion_mnist_mini", builder, _REINSTALL)
+
+
+def _load_embedded() -> ImageData:
+    data = _read("fashion_mnist_mini", _embedded_builder(), _REINSTALL)
     return dataclasses.replace(data, source="fashion_mnist_mini 1.0.0, embedded in the package")
 
 
 def _load_installed(name: str, data_dir: str | None) -> ImageData:
-    argument = "" if data_dir is None else f", data_dir={data_dir!r}"
-    prepare = f'python -c "import tensorflow_datasets as tfds; tfds.load({name!r}{argument})"'
+    builder = _builder(name, data_dir)
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # a folder without its JSON files, or with broken ones
-        folder = Path(data_dir or tfds.core.constants.DATA_DIR) / name
-        raise _corrupt(folder, error, f"delete the folder and run: {prepare}") from error
-    try:
-        return _read(name, builder, f"delete the folder and run: {prepare}")
+        if builder is not None:
+            cure = f"delete the folder and run: {_preparation(name, data_dir)}"
+            return _read(name, builder, cure)
     except AssertionError:  # how TFDS says that nothing is prepared
         pass
     if name == "fashion_mnist" and FASHION_MNIST_IDX_DIR.is_dir():
         return _load_idx(FASHION_MNIST_IDX_DIR)
+    raise _not_found(name, data_dir)
 
-    looked = str(builder.data_dir)
+
+def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    """The builder of a data set, prepared or not; `None` for a name that nothing goes by."""
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        return None
+    except Exception as error:  # a folder without its JSON files, or with broken ones
+        folder = Path(data_dir or tfds.core.constants.DATA_DIR) / name
+        cure = f"delete the folder and run: {_preparation(name, data_dir)}"
+        raise _corrupt(folder, error, cure) from error
+
+
+def _preparation(name: str, data_dir: str | None) -> str:
+    argument = "" if data_dir is None else f", data_dir={data_dir!r}"
+    return f'python -c "import tensorflow_datasets as tfds; tfds.load({name!r}{argument})"'
+
+
+def _not_found(name: str, data_dir: str | None) -> DatasetNotFoundError:
+    looked = str(Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / name)
     debian = ""
     if name == "fashion_mnist":
         looked += f" and {FASHION_MNIST_IDX_DIR}"
         debian = "On Debian or Ubuntu: apt-get install dataset-fashion-mnist\n"
-    raise DatasetNotFoundError(
+    return DatasetNotFoundError(
         f"The data set {name} is not on this machine (looked in {looked}).\n"
         f"{debian}"
-        f"With a network, prepare it once:\n  {prepare}\n"
+        f"With a network, prepare it once:\n  {_preparation(name, data_dir)}\n"
         "That may be done on another machine: copy the folder and name it with --data-dir.\n"
         "Without a network, use the embedded set: --dataset fashion_mnist_mini"
     )

@@ -2,6 +2,8 @@
 
 import csv
 import math
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +24,41 @@ class Checkpoints(tf.keras.callbacks.Callback):
     # Arguments
         model: A compiled model.
         folder: Where checkpoints go.
+        is_chief: Whether this process is the one whose checkpoints are kept. Of several workers
+            all must save at the same time, because some variables are read from all of them.
     """
 
-    def __init__(self, model: tf.keras.Model, folder: Path) -> None:
+    def __init__(self, model: tf.keras.Model, folder: Path, is_chief: bool = True) -> None:
         super().__init__()
-        model.optimizer.build(model.trainable_variables)
+        self._folder, self._is_chief = str(folder), is_chief
+        optimizer = model.optimizer
+        # Larq's CaseOptimizer holds optimizers of Keras's legacy kind, which build themselves.
+        parts = getattr(optimizer, "optimizers", [])
+        if not parts:
+            optimizer.build(model.trainable_variables)
         self._epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
-        checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=model.optimizer, epochs_done=self._epochs_done
+        self._checkpoint = tf.train.Checkpoint(
+            model=model,
+            optimizer=optimizer,
+            epochs_done=self._epochs_done,
+            **{f"optimizer_{number}": part for number, part in enumerate(parts)},
         )
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
 
     def restore(self) -> int:
         """Loads the newest checkpoint, if there is one; returns the number of epochs done."""
-        if self._manager.restore_or_initialize() is None:
+        newest = tf.train.latest_checkpoint(self._folder)
+        if newest is None:
             return 0
+        self._checkpoint.restore(newest).expect_partial()
         return int(self._epochs_done.numpy())
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        own = self._folder if self._is_chief else tempfile.mkdtemp(prefix="siman-larq-worker-")
+        self._manager = tf.train.CheckpointManager(self._checkpoint, own, max_to_keep=2)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if not self._is_chief:
+            shutil.rmtree(self._manager.directory, ignore_errors=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not math.isfinite((logs or {}).get("loss", 0.0)):
@@ -52,25 +73,32 @@ class Checkpoints(tf.keras.callbacks.Callback):
 class Progress(tf.keras.callbacks.Callback):
     """One bar for the whole training, with the time left; a line for every epoch above it."""
 
-    def __init__(self, first_epoch: int, epochs: int, steps: int) -> None:
+    def __init__(self, first_epoch: int, epochs: int, steps: int, is_shown: bool = True) -> None:
         super().__init__()
         self._first, self._epochs, self._steps = first_epoch, epochs, steps
+        self._is_shown = is_shown
 
     def on_train_begin(self, logs: Any = None) -> None:
         total = self._epochs * self._steps
         done = self._first * self._steps
-        self._bar = tqdm(total=total, initial=done, unit="step", smoothing=0.05, mininterval=1.0)
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit="step",
+            smoothing=0.05,
+            mininterval=1.0,
+            disable=not self._is_shown,
+        )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        figures = ", ".join(
-            f"{name} {logs[name]:.4f}"
-            for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-            if name in (logs or {})
-        )
-        self._bar.write(f"epoch {epoch + 1}/{self._epochs}: {figures}")
+        names = ("loss", "accuracy", "top5", "val_loss", "val_accuracy", "val_top5")
+        logs = logs or {}
+        figures = ", ".join(f"{name} {logs[name]:.4f}" for name in names if name in logs)
+        if self._is_shown:
+            self._bar.write(f"epoch {epoch + 1}/{self._epochs}: {figures}")
 
     def close(self) -> None:
         """Ends the bar, also after an interrupt."""

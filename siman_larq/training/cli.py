@@ -1,82 +1,198 @@
-"""The command line of train/cifar.py."""
+"""The command lines of train/cifar.py and train/imagenet.py."""
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import tensorflow as tf
 
 from siman_larq import data
-from siman_larq.training.recipe import MODELS, recipe_for
-from siman_larq.training.run import create, reopen
+from siman_larq.training.distribution import STRATEGIES
+from siman_larq.training.recipe import (
+    CIFAR_MODELS,
+    IMAGENET_MODELS,
+    PRECISIONS,
+    STYLES,
+    Recipe,
+    imagenet_recipe_for,
+    recipe_for,
+)
+from siman_larq.training.run import Run, create, reopen
 
-__all__ = ["main"]
+__all__ = ["cifar", "imagenet"]
 
 _INTERRUPTED = 130
+_MOST_RESTARTS = 20
+_RESTARTS = "SIMAN_LARQ_RESTARTS"
+
+_SHARED = (
+    click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of TFDS data sets."),
+    click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Images per step, in all."),
+    click.option("--train-examples", type=click.IntRange(min=1), help="Only the first N images."),
+    click.option("--test-examples", type=click.IntRange(min=1), help="Only the first N of these."),
+    click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
+    click.option("--learning-rate", type=float, help="Peak learning rate."),
+    click.option("--weight-decay", type=float, help="l2 on all but binary kernels and alpha."),
+    click.option("--warmup-epochs", type=click.IntRange(min=0), help="Linear warm-up."),
+    click.option("--clip-start", type=float, help="Percentile clamp in the first epoch."),
+    click.option(
+        "--levels", type=click.Choice(["-1,1", "0,1"]), help="Levels of the code.  [default: -1,1]"
+    ),
+    click.option("--threshold", help="'median', 'angle' or a share of ones.  [default: median]"),
+    click.option(
+        "--strategy", type=click.Choice(STRATEGIES), help="Devices to use.  [default: single]"
+    ),
+    click.option(
+        "--precision", type=click.Choice(PRECISIONS), help="Of Keras.  [default: float32]"
+    ),
+    click.option("--xla", is_flag=True, default=None, help="Let XLA compile the training step."),
+    click.option(
+        "--resume", "resumed", type=click.Path(path_type=Path), help="Go on with this run."
+    ),
+    click.option("--smoke", is_flag=True, help="A short check: 2 epochs of few images."),
+    click.option(
+        "--output-dir", type=click.Path(path_type=Path), default=Path("runs"), help="Run folders."
+    ),
+    click.option(
+        "--run-dir",
+        type=click.Path(path_type=Path),
+        help="This very run folder; a run that is in it goes on. Several workers need one.",
+    ),
+)
 
 
-@click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
-@click.option("--model", type=click.Choice(MODELS), help="The network.  [default: resnet20]")
+def _shared(command: Callable) -> Callable:
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
+
+_SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
+
+
+@click.command(context_settings=_SETTINGS)
+@click.option("--model", type=click.Choice(CIFAR_MODELS), help="The network.  [default: resnet20]")
 @click.option(
-    "--dataset", type=click.Choice(data.DATASET_NAMES), help="The images.  [default: cifar10]"
+    "--dataset",
+    type=click.Choice(data.DATASET_NAMES),
+    default="cifar10",
+    help="The images.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of TFDS data sets.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images per step.")
-@click.option("--train-examples", type=click.IntRange(min=1), help="Only the first N images.")
-@click.option("--test-examples", type=click.IntRange(min=1), help="Only the first N test images.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.")
-@click.option("--learning-rate", type=float, help="Peak learning rate.")
-@click.option("--weight-decay", type=float, help="l2 on all but binary kernels and alpha.")
-@click.option("--warmup-epochs", type=click.IntRange(min=0), help="Linear warm-up.")
-@click.option("--clip-start", type=float, help="Percentile clamp in the first epoch.")
-@click.option(
-    "--levels", type=click.Choice(["-1,1", "0,1"]), help="Levels of the code.  [default: -1,1]"
-)
-@click.option("--threshold", help="'median', 'angle' or a fraction of ones.  [default: median]")
-@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with this run.")
-@click.option("--smoke", is_flag=True, help="A check of a minute: 2 epochs of 256 images.")
-@click.option(
-    "--output-dir", type=click.Path(path_type=Path), default=Path("runs"), help="Run folders."
-)
-def main(resumed: Path | None, output_dir: Path, smoke: bool, **settings: Any) -> None:
+@_shared
+@click.pass_context
+def cifar(context: click.Context, **options: Any) -> None:
     """Trains a SiMaN network, converts it to 1-bit TFLite and verifies the file.
 
     Options that are not given follow the data set: the official recipe for CIFAR (400 epochs,
     batches of 256, SGD 0.1, five epochs of warm-up, cosine, weight decay 5e-4 everywhere but on
     binary kernels and alpha), a shorter one for Fashion-MNIST.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
-    if resumed is not None and (given or smoke):
-        flags = ["--" + name.replace("_", "-") for name in given] + ["--smoke"] * smoke
-        raise click.UsageError(
-            f"--resume takes the run's own recipe; leave out {', '.join(flags)}."
-        )
+    _carry_out(context, recipe_for, options)
+
+
+@click.command(context_settings=_SETTINGS)
+@click.option(
+    "--model",
+    type=click.Choice(IMAGENET_MODELS),
+    help="The network.  [default: resnet18_imagenet]",
+)
+@click.option("--dataset", help="Any TFDS classification set.  [default: imagenet2012]")
+@click.option("--image-size", type=click.IntRange(min=32), help="Pixels a side.  [default: 224]")
+@click.option(
+    "--recipe", "style", type=click.Choice(STYLES), help="Whose settings.  [default: official]"
+)
+@_shared
+@click.pass_context
+def imagenet(context: click.Context, **options: Any) -> None:
+    """Trains a SiMaN network on large images, converts it to 1-bit TFLite and verifies the file.
+
+    Images are read, decoded and cropped while the network trains. Options that are not given are
+    those of the official recipe (150 epochs, batches of 512, SGD 0.1, cosine, weight decay 1e-4
+    everywhere but on binary kernels and alpha), with --recipe zoo those of Larq Zoo.
+    """
+    _carry_out(context, imagenet_recipe_for, options)
+
+
+def _carry_out(
+    context: click.Context, make_recipe: Callable[..., Recipe], options: dict[str, Any]
+) -> None:
+    script = sys.argv[0]
     try:
-        if resumed is None:
-            run = create(recipe_for(smoke=smoke, **_typed(given)), output_dir)
-        else:
-            run = reopen(resumed)
+        run = _run(context, make_recipe, **options)
+        click.echo(f"run folder: {run.folder}\ndata: {run.images.source}")
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"run folder: {run.folder}\ndata: {run.images.source}")
     try:
         click.echo(run.carry_out())
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted. To go on: python train/cifar.py --resume {run.folder}")
+        click.echo(f"\nInterrupted. To go on: python {script} --resume {run.folder}")
         sys.exit(_INTERRUPTED)
+    except tf.errors.DataLossError as error:
+        raise click.ClickException(f"A file of {run.images.source} is damaged: {error}") from error
+    except tf.errors.OpError as error:
+        if run.recipe.strategy != "multiworker":
+            raise
+        _start_again(error)
     except (FloatingPointError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"run folder: {run.folder}")
 
 
+def _run(
+    context: click.Context,
+    make_recipe: Callable[..., Recipe],
+    resumed: Path | None,
+    output_dir: Path,
+    run_dir: Path | None,
+    smoke: bool,
+    **settings: Any,
+) -> Run:
+    if resumed is None:
+        return create(make_recipe(smoke=smoke, **_typed(settings)), output_dir, run_dir)
+    given = [
+        "--" + name.replace("_", "-")
+        for name in [*settings, "smoke", "run_dir"]
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"--resume takes the run's own recipe; leave out {', '.join(given)}."
+        )
+    return reopen(resumed)
+
+
+def _start_again(error: tf.errors.OpError) -> None:
+    """Replaces this worker by a new one, which waits for the others and goes on with the run."""
+    restarts = int(os.environ.get(_RESTARTS, 0)) + 1
+    if restarts > _MOST_RESTARTS:
+        raise error
+    reason = str(error).splitlines()[0]
+    click.echo(
+        f"Another worker is gone ({reason}). Starting again from the last checkpoint; start the "
+        f"lost worker again with the same command. Restart {restarts} of {_MOST_RESTARTS}."
+    )
+    sys.stdout.flush()
+    os.environ[_RESTARTS] = str(restarts)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
 def _typed(given: dict[str, Any]) -> dict[str, Any]:
     """Options as fields of a recipe."""
-    given = {"dataset": "cifar10", **given}
+    given = {name: value for name, value in given.items() if value is not None}
     if "levels" in given:
         given["levels"] = tuple(int(level) for level in given["levels"].split(","))
     if "data_dir" in given:
         given["data_dir"] = str(given["data_dir"])
     if given.get("threshold") not in (None, "median", "angle"):
-        given["threshold"] = float(given["threshold"])
+        try:
+            given["threshold"] = float(given["threshold"])
+        except ValueError:
+            raise ValueError(
+                f"--threshold {given['threshold']} is unknown; use median, angle or a share of "
+                "ones between 0 and 1."
+            ) from None
     return given

@@ -7,16 +7,65 @@ from pathlib import Path
 from typing import Any
 
 from siman_larq.math import Threshold
+from siman_larq.training.distribution import STRATEGIES
 from siman_larq.training.files import write_atomically
 
-__all__ = ["MODELS", "Recipe", "recipe_for"]
+__all__ = [
+    "CIFAR_MODELS",
+    "IMAGENET_MODELS",
+    "PRECISIONS",
+    "STYLES",
+    "ZOO_MODELS",
+    "Recipe",
+    "evaluation_batch",
+    "imagenet_recipe_for",
+    "recipe_for",
+]
 
-MODELS = ("resnet20", "resnet18", "vgg_small")
+CIFAR_MODELS = ("resnet20", "resnet18", "vgg_small")
+# By name, since Larq Zoo is slow to import; a test holds this against `siman_larq.zoo.MODELS`.
+ZOO_MODELS = (
+    "BinaryAlexNet",
+    "BiRealNet",
+    "BinaryResNetE18",
+    "BinaryDenseNet28",
+    "BinaryDenseNet37",
+    "BinaryDenseNet37Dilated",
+    "BinaryDenseNet45",
+    "MeliusNet22",
+    "XNORNet",
+    "DoReFaNet",
+    "RealToBinaryNet",
+    "StrongBaselineNet",
+    "QuickNetSmall",
+    "QuickNet",
+    "QuickNetLarge",
+)
+IMAGENET_MODELS = ("resnet18_imagenet", "resnet34_imagenet", *ZOO_MODELS)
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+STYLES = ("official", "zoo")
 
 # Short trainings for the data that are small or offline; CIFAR takes the official recipe.
 _SCALED: dict[str, dict[str, Any]] = {
     "fashion_mnist": {"epochs": 40, "batch_size": 128},
     "fashion_mnist_mini": {"epochs": 10, "batch_size": 64, "warmup_epochs": 0},
+}
+_SHORT: dict[str, Any] = {
+    "epochs": 2,
+    "batch_size": 32,
+    "warmup_epochs": 0,
+    "train_examples": 256,
+}
+# The official recipe for ImageNet.
+_IMAGENET: dict[str, Any] = {
+    "model": "resnet18_imagenet",
+    "dataset": "imagenet2012",
+    "epochs": 150,
+    "batch_size": 512,
+    "weight_decay": 1e-4,
+    "warmup_epochs": 0,
+    "image_size": 224,
+    "is_streamed": True,
 }
 
 
@@ -25,8 +74,8 @@ class Recipe:
     """Settings of one training. The defaults are those of the official CIFAR code.
 
     # Arguments
-        model: `"resnet20"`, `"resnet18"` or `"vgg_small"`.
-        dataset: A name that `siman_larq.data.load` knows.
+        model: One of `CIFAR_MODELS` or `IMAGENET_MODELS`.
+        dataset: A name that `siman_larq.data.load`, or `siman_larq.data.stream`, knows.
         epochs: Number of passes over the training images.
         batch_size: Images per step; what remains of an epoch is dropped.
         learning_rate: Peak of the schedule.
@@ -40,6 +89,13 @@ class Recipe:
         test_examples: The first so many test images; all if `None`.
         seed: Seed of initial weights, order and augmentation.
         data_dir: TFDS data folder; TFDS's default if `None`.
+        image_size: Height and width of the images that the network takes.
+        is_streamed: Whether images are read, decoded and cropped while the network trains, and
+            top-5 is reported. If not, they are held in memory and cropped as CIFAR's are.
+        style: `"official"`: this recipe. `"zoo"`: optimizer and schedule of larq_zoo.training.
+        strategy: `"single"`, `"mirrored"` or `"multiworker"`, as in `make_strategy`.
+        precision: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
+        xla: Whether XLA compiles the training step.
 
     # Raises
         ValueError: naming the setting that is out of range.
@@ -60,16 +116,31 @@ class Recipe:
     test_examples: int | None = None
     seed: int = 0
     data_dir: str | None = None
+    image_size: int = 32
+    is_streamed: bool = False
+    style: str = "official"
+    strategy: str = "single"
+    precision: str = "float32"
+    xla: bool = False
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise ValueError(f"model={self.model!r} is unknown; use one of {', '.join(MODELS)}.")
+        for name, allowed in (
+            ("model", CIFAR_MODELS + IMAGENET_MODELS),
+            ("style", STYLES),
+            ("strategy", STRATEGIES),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown; use one of {', '.join(allowed)}."
+                )
         if not 0 <= self.warmup_epochs < max(self.epochs, 1):
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} must be at least 0 and below "
                 f"epochs={self.epochs}; give fewer with --warmup-epochs or more --epochs."
             )
-        for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("weight_decay", 0)):
+        lowest = {"epochs": 1, "batch_size": 1, "seed": 0, "weight_decay": 0, "image_size": 1}
+        for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {low}.")
         if self.learning_rate <= 0:
@@ -106,6 +177,11 @@ class Recipe:
             raise ValueError(f"{path} is not a recipe of this version ({error}).") from error
 
 
+def evaluation_batch(recipe: Recipe) -> int:
+    """Images per step of evaluation, which holds no gradients but may have large images."""
+    return 256 if recipe.image_size <= 64 else 64
+
+
 def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
     """The default recipe of a data set, with the settings that are not `None` put in.
 
@@ -117,15 +193,38 @@ def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
     # Returns
         A `Recipe`.
     """
-    known = {field.name for field in fields(Recipe)}
-    if unknown := set(settings) - known:
-        raise TypeError(f"{sorted(unknown)} are no settings of a recipe; it has {sorted(known)}.")
-    short = {"epochs": 2, "batch_size": 32, "warmup_epochs": 0}
-    short |= {"train_examples": 256, "test_examples": 100}
-    defaults = _SCALED.get(dataset, {}) | (short if smoke else {})
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = _given(settings)
+    defaults = _SCALED.get(dataset, {}) | (_SHORT | {"test_examples": 100} if smoke else {})
     if "epochs" in given and "warmup_epochs" not in given:
         # A short training cannot spend the official five epochs on warming up.
         usual = (Recipe.warmup_epochs * given["epochs"]) // 40
         defaults["warmup_epochs"] = min(defaults.get("warmup_epochs", Recipe.warmup_epochs), usual)
     return replace(Recipe(), dataset=dataset, **(defaults | given))
+
+
+def imagenet_recipe_for(smoke: bool = False, **settings: Any) -> Recipe:
+    """The official ImageNet recipe, or Larq Zoo's, with the settings that are not `None` put in.
+
+    # Arguments
+        smoke: Whether to shorten everything to a check of some minutes.
+        settings: Fields of `Recipe`; `style="zoo"` takes epochs and batch size of Larq Zoo too.
+
+    # Returns
+        A `Recipe`.
+    """
+    given = _given(settings)
+    defaults = dict(_IMAGENET)
+    if given.get("style") == "zoo":
+        from siman_larq.training.zoo_recipes import zoo_defaults
+
+        defaults |= zoo_defaults(given.get("model", defaults["model"]))
+    if smoke:
+        defaults |= _SHORT | {"train_examples": 64, "test_examples": 32, "batch_size": 16}
+    return Recipe(**(defaults | given))
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in fields(Recipe)}
+    if unknown := set(settings) - known:
+        raise TypeError(f"{sorted(unknown)} are no settings of a recipe; it has {sorted(known)}.")
+    return {name: value for name, value in settings.items() if value is not None}

@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from siman_larq import data
 from siman_larq.conversion import Report, convert, verify
-from siman_larq.layers import SiMaNConv2D
+from siman_larq.conversion.binary import binary_layers
 from siman_larq.training.files import write_atomically
-from siman_larq.training.recipe import Recipe
+from siman_larq.training.recipe import ZOO_MODELS, Recipe, evaluation_batch
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -26,7 +26,7 @@ __all__ = ["finish"]
 _VERIFIED_IMAGES = 1000
 
 
-def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.ImageData) -> str:
+def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.ImageSource) -> str:
     """Converts and verifies a trained model and writes everything into its run folder.
 
     # Arguments
@@ -40,16 +40,17 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     """
     model.save(folder / "model.partial.keras")
     (folder / "model.partial.keras").replace(folder / "model.keras")
-    tflite = convert(model)
+    # Larq Zoo's dense layers have no 1-bit op; the table says what was left float.
+    is_zoo = recipe.model in ZOO_MODELS
+    names = [layer.name for layer in binary_layers(model)] if is_zoo else []
+    tflite = convert(model, allow_float=names)
     write_atomically(folder / "model.tflite", tflite)
     shape = model.input_shape[1:]
-    test = data.eval_batches(
-        images.test_images, images.test_labels, batch_size=256, image_shape=shape
-    )
-    accuracy = model.evaluate(test, verbose=0, return_dict=True)["accuracy"]
-    labels = images.test_labels[:_VERIFIED_IMAGES]
-    report = verify(model, tflite, data.prepare(images.test_images[:_VERIFIED_IMAGES], shape))
-    figures = _figures(recipe, images, accuracy, labels, report, _codes(model))
+    test = images.eval_batches(batch_size=evaluation_batch(recipe), image_shape=shape)
+    evaluated = model.evaluate(test, verbose=0, return_dict=True)
+    sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)
+    report = verify(model, tflite, sample)
+    figures = _figures(recipe, images, evaluated, labels, report, _codes(model))
     write_atomically(folder / "report.json", json.dumps(figures, indent=2) + "\n")
     _plot_history(folder)
     _plot_weights(model, folder / "weights.png")
@@ -60,8 +61,8 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
 
 def _figures(
     recipe: Recipe,
-    images: data.ImageData,
-    accuracy: float,
+    images: data.ImageSource,
+    evaluated: dict[str, float],
     labels: np.ndarray,
     report: Report,
     codes: list[dict[str, Any]],
@@ -70,8 +71,9 @@ def _figures(
         return float(np.mean(np.argmax(outputs, axis=-1) == labels))
 
     return {
-        "test_images": len(images.test_labels),
-        "keras_accuracy": float(accuracy),
+        "test_images": images.test_count,
+        "keras_accuracy": evaluated["accuracy"],
+        "keras_top5": evaluated.get("top5"),
         "verified_images": len(labels),
         "keras_accuracy_verified": top1(report.keras_outputs),
         "tflite_accuracy_verified": top1(report.tflite_outputs),
@@ -92,10 +94,11 @@ def _figures(
 def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
     """Per binary layer: entropy of the binary weights, and kurtosis of the latent ones."""
     rows = []
-    for layer in _binary_layers(model):
-        latent = layer.kernel.numpy().reshape(-1, layer.filters)
+    for layer in binary_layers(model):
+        filters = layer.kernel.shape[-1]
+        latent = layer.kernel.numpy().reshape(-1, filters)
         with lq.context.quantized_scope(True):
-            code = layer.kernel.numpy().reshape(-1, layer.filters)
+            code = layer.kernel.numpy().reshape(-1, filters)
         ones = np.clip((code == code.max()).mean(axis=0), 1e-12, 1 - 1e-12)
         entropy = -(ones * np.log2(ones) + (1 - ones) * np.log2(1 - ones))
         z = (latent - latent.mean(0)) / np.maximum(latent.std(0), 1e-12)
@@ -110,10 +113,6 @@ def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
     return rows
 
 
-def _binary_layers(model: tf.keras.Model) -> list[SiMaNConv2D]:
-    return [layer for layer in model.layers if isinstance(layer, SiMaNConv2D)]
-
-
 def _table(figures: dict[str, Any]) -> str:
     """The figures as aligned lines."""
     size, least, full = (figures[f"{key}_bytes"] for key in ("size", "theoretical", "float32"))
@@ -122,6 +121,7 @@ def _table(figures: dict[str, Any]) -> str:
     tests = figures["test_images"]
     rows = [
         (f"accuracy, Keras, {tests:,} images", f"{figures['keras_accuracy']:.2%}"),
+        (f"top-5, Keras, {tests:,} images", f"{figures['keras_top5'] or 0:.2%}"),
         (f"accuracy, Keras, first {n:,}", f"{figures['keras_accuracy_verified']:.2%}"),
         (f"accuracy, TFLite, first {n:,}", f"{figures['tflite_accuracy_verified']:.2%}"),
         ("agreement of top-1", f"{figures['agreement']:.2%}"),
@@ -131,7 +131,11 @@ def _table(figures: dict[str, Any]) -> str:
         ("  over float32", f"1/{full / size:.1f} of {full:,} bytes"),
         ("packed binary layers", f"{len(figures['packed'])} of {binary}"),
     ]
+    if figures["left_float"]:
+        rows.append(("  left float", ", ".join(figures["left_float"])))
     if n == tests:
+        del rows[2]
+    if figures["keras_top5"] is None:
         del rows[1]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
@@ -179,7 +183,7 @@ def _plot_history(folder: Path) -> None:
 
 
 def _plot_weights(model: tf.keras.Model, path: Path) -> None:
-    layers = _binary_layers(model)
+    layers = binary_layers(model)
     columns = min(6, len(layers))
     rows = -(-len(layers) // columns)
     figure, axes = plt.subplots(

@@ -7,19 +7,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from siman_larq import data, models
+from siman_larq import data
 from siman_larq.callbacks import ClipAnnealing
-from siman_larq.checks import check_no_l2
-from siman_larq.layers import SiMaNConv2D
-from siman_larq.quantizers import SiMaNQuantizer
 from siman_larq.training.callbacks import Checkpoints, Progress, history_without_lost_epochs
-from siman_larq.training.optimizer import CoupledDecaySGD, binary_variables
-from siman_larq.training.recipe import Recipe
+from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
+from siman_larq.training.network import build_model, image_shape
+from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.report import finish
+from siman_larq.training.zoo_recipes import schedule
 
-__all__ = ["Run", "build_model", "create", "reopen", "train"]
-
-IMAGE_SHAPE = (32, 32, 3)
+__all__ = ["Run", "create", "load_images", "reopen", "train"]
 
 
 def _new_run_folder(recipe: Recipe, parent: Path) -> Path:
@@ -37,89 +34,151 @@ def _new_run_folder(recipe: Recipe, parent: Path) -> Path:
     raise FileExistsError(f"{parent / name} and 98 more exist; give another --output-dir.")
 
 
-def build_model(recipe: Recipe, num_classes: int) -> tf.keras.Model:
-    """The recipe's network, compiled with the recipe's optimizer; same seed, same weights."""
-    tf.keras.utils.set_random_seed(recipe.seed)
-
-    def conv(*args: Any, **kwargs: Any) -> tf.keras.layers.Layer:
-        quantizer = SiMaNQuantizer(levels=recipe.levels, threshold=recipe.threshold)
-        return SiMaNConv2D(*args, **{"kernel_quantizer": quantizer, **kwargs})
-
-    model = getattr(models, recipe.model)(IMAGE_SHAPE, num_classes, conv=conv)
-    optimizer = CoupledDecaySGD(recipe.learning_rate, recipe.momentum, l2=recipe.weight_decay)
-    optimizer.exclude(binary_variables(model))
-    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    check_no_l2(model)
-    return model
-
-
-def train(recipe: Recipe, folder: Path, images: data.ImageData) -> tf.keras.Model:
+def train(
+    recipe: Recipe,
+    folder: Path,
+    images: data.ImageSource,
+    strategy: tf.distribute.Strategy | None = None,
+) -> tf.keras.Model:
     """Trains, or goes on with a training that was cut off, and returns the trained model.
 
     Everything random depends on the seed, the epoch and the step alone, so a run that was killed
     and resumed ends with the same weights as an unbroken one.
+
+    # Arguments
+        recipe: What to train.
+        folder: The run folder; all workers must see the same one.
+        images: What to train and test on.
+        strategy: From `make_strategy`; a single device if `None`.
+
+    # Returns
+        The trained model, for one device.
     """
-    model = build_model(recipe, images.num_classes)
-    checkpoints = Checkpoints(model, folder / "checkpoints")
+    strategy = strategy or tf.distribute.get_strategy()
+    chief = is_chief(strategy)
+    with strategy.scope():
+        model = build_model(recipe, images.num_classes, images.train_count)
+        checkpoints = Checkpoints(model, folder / "checkpoints", is_chief=chief)
     done = checkpoints.restore()
-    if done >= recipe.epochs:
+    if done < recipe.epochs:
+        _fit(recipe, folder, images, strategy, model, checkpoints, done)
+    if strategy is tf.distribute.get_strategy():
         return model
-    history_without_lost_epochs(folder / "history.csv", done)
-    steps = data.steps_per_epoch(len(images.train_images), recipe.batch_size)
-    batches = data.train_batches(
-        images,
-        batch_size=recipe.batch_size,
-        image_shape=IMAGE_SHAPE,
-        seed=recipe.seed,
-        first_epoch=done,
-        epochs=recipe.epochs,
+    # What writes files or converts runs in one process alone, which a spread model does not allow.
+    single = build_model(recipe, images.num_classes, images.train_count)
+    Checkpoints(single, folder / "checkpoints").restore()
+    return single
+
+
+def _fit(
+    recipe: Recipe,
+    folder: Path,
+    images: data.ImageSource,
+    strategy: tf.distribute.Strategy,
+    model: tf.keras.Model,
+    checkpoints: Checkpoints,
+    done: int,
+) -> None:
+    shape = image_shape(recipe)
+    steps = data.steps_per_epoch(images.train_count, recipe.batch_size)
+    batches = distributed(
+        strategy,
+        lambda share: images.train_batches(
+            batch_size=recipe.batch_size,
+            image_shape=shape,
+            seed=recipe.seed,
+            first_epoch=done,
+            epochs=recipe.epochs,
+            share=share,
+        ),
     )
-    evaluation = data.eval_batches(
-        images.test_images, images.test_labels, batch_size=256, image_shape=IMAGE_SHAPE
-    )
-    progress = Progress(done, recipe.epochs, steps)
+    # After the history, so that it never lacks an epoch that is in a checkpoint.
+    callbacks = [*_settings(recipe), checkpoints]
+    progress = Progress(done, recipe.epochs, steps, is_shown=is_chief(strategy))
+    if is_chief(strategy):
+        history_without_lost_epochs(folder / "history.csv", done)
+        callbacks[-1:-1] = [
+            tf.keras.callbacks.TensorBoard(
+                str(folder / "tensorboard"), write_graph=False, profile_batch=0
+            ),
+            tf.keras.callbacks.CSVLogger(str(folder / "history.csv"), append=done > 0),
+        ]
     try:
         model.fit(
             batches,
             initial_epoch=done,
             epochs=recipe.epochs,
             steps_per_epoch=steps,
-            validation_data=evaluation,
+            validation_data=evaluation(
+                images.eval_batches(batch_size=evaluation_batch(recipe), image_shape=shape)
+            ),
             verbose=0,
-            callbacks=[
-                tf.keras.callbacks.LearningRateScheduler(recipe.learning_rate_at),
-                ClipAnnealing(recipe.clip_start),
-                tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0),
-                tf.keras.callbacks.CSVLogger(str(folder / "history.csv"), append=done > 0),
-                # After the history, so that it never lacks an epoch that is in a checkpoint.
-                checkpoints,
-                progress,
-            ],
+            callbacks=[*callbacks, progress],
         )
     finally:
         progress.close()
-    return model
+
+
+def _settings(recipe: Recipe) -> list[tf.keras.callbacks.Callback]:
+    """What changes from epoch to epoch."""
+    by_epoch = schedule(recipe)
+    rate = [tf.keras.callbacks.LearningRateScheduler(by_epoch)] if by_epoch else []
+    return [*rate, ClipAnnealing(recipe.clip_start)]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder with its recipe and its images."""
+    """A run folder with its recipe, its images and its devices."""
 
     recipe: Recipe
     folder: Path
-    images: data.ImageData
+    images: data.ImageSource
+    strategy: tf.distribute.Strategy
 
     def carry_out(self) -> str:
-        """Trains what is left to train, converts, verifies, reports; returns the final table."""
-        model = train(self.recipe, self.folder, self.images)
+        """Trains what is left to train; the chief converts, verifies and reports.
+
+        # Returns
+            The final table; of workers other than the chief, one line.
+        """
+        model = train(self.recipe, self.folder, self.images, self.strategy)
+        if not is_chief(self.strategy):
+            return "This worker is done; the chief writes the report."
         return finish(self.recipe, self.folder, model, self.images)
 
 
-def create(recipe: Recipe, parent: Path) -> Run:
-    """A new run in a folder of its own, made once its images are found."""
-    images = _load(recipe)
-    return Run(recipe, _new_run_folder(recipe, parent), images)
+def create(recipe: Recipe, parent: Path, folder: Path | None = None) -> Run:
+    """A new run in a folder of its own, made once its images are found.
+
+    # Arguments
+        recipe: What to train.
+        parent: Where the folder is made, with a name of its own.
+        folder: The very folder to use. If a run with this recipe is in it, that run goes on.
+
+    # Raises
+        ValueError: when the folder holds a run with another recipe, or when several workers
+            are not told one folder.
+    """
+    if recipe.strategy == "multiworker" and folder is None:
+        raise ValueError(
+            "strategy='multiworker' needs --run-dir, one folder that all workers can see."
+        )
+    # TensorFlow insists on the strategy first, and images are tensors.
+    strategy = make_strategy(recipe.strategy)
+    images = load_images(recipe)
+    if folder is None:
+        return Run(recipe, _new_run_folder(recipe, parent), images, strategy)
+    if (folder / "recipe.json").is_file():
+        kept = Recipe.load(folder / "recipe.json")
+        if kept != recipe:
+            raise ValueError(
+                f"{folder} holds a run with another recipe; give another --run-dir, or go on with "
+                f"that run: --resume {folder}"
+            )
+    elif is_chief(strategy):
+        folder.mkdir(parents=True, exist_ok=True)
+        recipe.save(folder / "recipe.json")
+    return Run(recipe, folder, images, strategy)
 
 
 def reopen(folder: Path) -> Run:
@@ -134,13 +193,17 @@ def reopen(folder: Path) -> Run:
             "training printed (by default runs/<model>-<dataset>-seed<seed>-<time>)."
         )
     recipe = Recipe.load(folder / "recipe.json")
-    return Run(recipe, folder, _load(recipe))
+    strategy = make_strategy(recipe.strategy)
+    return Run(recipe, folder, load_images(recipe), strategy)
 
 
-def _load(recipe: Recipe) -> data.ImageData:
-    return data.load(
-        recipe.dataset,
-        data_dir=recipe.data_dir,
-        train_examples=recipe.train_examples,
-        test_examples=recipe.test_examples,
-    )
+def load_images(recipe: Recipe) -> data.ImageSource:
+    """The recipe's images: in memory for CIFAR and its like, streamed for ImageNet."""
+    settings: dict[str, Any] = {
+        "data_dir": recipe.data_dir,
+        "train_examples": recipe.train_examples,
+        "test_examples": recipe.test_examples,
+    }
+    if recipe.is_streamed:
+        return data.stream(recipe.dataset, **settings)
+    return data.MemorySource(data.load(recipe.dataset, **settings))

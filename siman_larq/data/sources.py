@@ -1,0 +1,167 @@
+"""What a training reads: one interface to images in memory and to images that stream."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from siman_larq.data import pipeline
+from siman_larq.data.datasets import ImageData
+from siman_larq.data.pipeline import ImageShape
+
+__all__ = ["WHOLE", "ImageSource", "MemorySource", "Share"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every global batch that one input pipeline gives.
+
+    # Arguments
+        index: Which pipeline, from 0.
+        pipelines: How many pipelines there are, one for each worker.
+        replicas: Replicas that this pipeline feeds, one batch after another.
+    """
+
+    index: int = 0
+    pipelines: int = 1
+    replicas: int = 1
+
+    def of(self, batch_size: int) -> int:
+        """Images that one replica gets of a global batch.
+
+        # Raises
+            ValueError: when the batch cannot be divided evenly.
+        """
+        parts = self.pipelines * self.replicas
+        if batch_size % parts:
+            raise ValueError(
+                f"batch_size={batch_size} cannot be divided evenly among {parts} replicas; use a "
+                f"multiple of {parts}."
+            )
+        return batch_size // parts
+
+
+WHOLE = Share()
+
+
+class ImageSource(Protocol):
+    """Training and test images for a classification, however they are kept.
+
+    # Attributes
+        num_classes: How many classes there are.
+        class_names: One name per class.
+        source: Where the images come from, for people to read.
+        train_count: Number of training images.
+        test_count: Number of test images.
+    """
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def train_count(self) -> int: ...
+
+    @property
+    def test_count(self) -> int: ...
+
+    def train_batches(
+        self,
+        *,
+        batch_size: int,
+        image_shape: ImageShape,
+        seed: int,
+        first_epoch: int,
+        epochs: int,
+        share: Share = WHOLE,
+    ) -> tf.data.Dataset:
+        """Augmented batches of the epochs `first_epoch` to `epochs - 1`.
+
+        Which images a global batch holds, and how each is augmented, depends on seed, epoch and
+        step alone, and not on `share`.
+        """
+        ...
+
+    def eval_batches(self, *, batch_size: int, image_shape: ImageShape) -> tf.data.Dataset:
+        """The test images in order, not augmented."""
+        ...
+
+    def test_sample(self, count: int, image_shape: ImageShape) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` test images (fewer if there are fewer), prepared, and their labels."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemorySource:
+    """Images that fit in memory, with the augmentation of CIFAR."""
+
+    data: ImageData
+
+    @property
+    def num_classes(self) -> int:
+        return self.data.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.data.class_names
+
+    @property
+    def source(self) -> str:
+        return self.data.source
+
+    @property
+    def train_count(self) -> int:
+        return len(self.data.train_images)
+
+    @property
+    def test_count(self) -> int:
+        return len(self.data.test_images)
+
+    def train_batches(
+        self,
+        *,
+        batch_size: int,
+        image_shape: ImageShape,
+        seed: int,
+        first_epoch: int,
+        epochs: int,
+        share: Share = WHOLE,
+    ) -> tf.data.Dataset:
+        batches = pipeline.train_batches(
+            self.data,
+            batch_size=batch_size,
+            image_shape=image_shape,
+            seed=seed,
+            first_epoch=first_epoch,
+            epochs=epochs,
+        )
+        size = share.of(batch_size)
+        if share == WHOLE:
+            return batches
+        # Images in memory are cheap to augment: every pipeline makes the batch and takes its part.
+        parts = batches.unbatch().batch(size, drop_remainder=True)
+        first, count = share.index * share.replicas, share.pipelines * share.replicas
+
+        def is_mine(number: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+            part = number % count
+            return (part >= first) & (part < first + share.replicas)
+
+        return parts.enumerate().filter(is_mine).map(lambda _, batch: batch).prefetch(2)
+
+    def eval_batches(self, *, batch_size: int, image_shape: ImageShape) -> tf.data.Dataset:
+        return pipeline.eval_batches(
+            self.data.test_images,
+            self.data.test_labels,
+            batch_size=batch_size,
+            image_shape=image_shape,
+        )
+
+    def test_sample(self, count: int, image_shape: ImageShape) -> tuple[np.ndarray, np.ndarray]:
+        images = pipeline.prepare(self.data.test_images[:count], image_shape)
+        return images, self.data.test_labels[:count]

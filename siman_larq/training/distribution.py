@@ -1,0 +1,95 @@
+"""Training on several devices or machines, by tf.distribute."""
+
+import json
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from siman_larq.data import Share
+
+__all__ = ["STRATEGIES", "distributed", "evaluation", "is_chief", "make_strategy", "synchronised"]
+
+STRATEGIES = ("single", "mirrored", "multiworker")
+
+
+def make_strategy(name: str) -> tf.distribute.Strategy:
+    """The strategy of a name; make it before anything else of TensorFlow runs.
+
+    # Arguments
+        name: `"single"`: the first device. `"mirrored"`: all GPUs of this machine (without GPUs,
+            its logical CPUs). `"multiworker"`: the machines that the environment variable
+            TF_CONFIG lists, as TensorFlow documents it.
+
+    # Raises
+        ValueError: for another name, or a TF_CONFIG that is absent or damaged.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"strategy={name!r} is unknown; use one of {', '.join(STRATEGIES)}.")
+    if name == "single":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    config = os.environ.get("TF_CONFIG", "")
+    try:
+        task, cluster = json.loads(config)["task"], json.loads(config)["cluster"]
+        cluster[task["type"]][int(task["index"])]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(
+            "strategy='multiworker' needs the environment variable TF_CONFIG, on every machine "
+            f"with its own index; this is {config!r} ({type(error).__name__}: {error}). For two "
+            "machines: "
+            'TF_CONFIG=\'{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
+            '"task": {"type": "worker", "index": 0}}\''
+        ) from error
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes files: worker 0, or the only one."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or resolver.task_type is None:
+        return True
+    if "chief" in resolver.cluster_spec().jobs:
+        return resolver.task_type == "chief"
+    return resolver.task_id == 0
+
+
+def distributed(
+    strategy: tf.distribute.Strategy, make: Callable[[Share], tf.data.Dataset]
+) -> tf.data.Dataset:
+    """The batches that `make` gives for a share, spread over the strategy's replicas."""
+    if strategy.num_replicas_in_sync == 1:
+        return make(Share())
+
+    def own(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        pipelines = context.num_input_pipelines
+        replicas = context.num_replicas_in_sync // pipelines
+        return make(Share(context.input_pipeline_id, pipelines, replicas))
+
+    return strategy.distribute_datasets_from_function(own)
+
+
+def evaluation(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches of which every worker evaluates its part."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.with_options(options)
+
+
+def synchronised(model: tf.keras.Model) -> tf.keras.Model:
+    """A copy whose batch normalisations take their statistics over all replicas.
+
+    Only so do several replicas train as one does with the whole batch.
+    """
+
+    def copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        config = layer.get_config()
+        if type(layer) is tf.keras.layers.BatchNormalization:
+            config["synchronized"] = True
+        return type(layer).from_config(config)
+
+    made = tf.keras.models.clone_model(model, clone_function=copy)
+    made.set_weights(model.get_weights())
+    return made

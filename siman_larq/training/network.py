@@ -1,0 +1,87 @@
+"""The recipe's network, compiled."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from siman_larq import models
+from siman_larq.checks import check_no_l2
+from siman_larq.layers import SiMaNConv2D
+from siman_larq.quantizers import SiMaNQuantizer
+from siman_larq.training.distribution import synchronised
+from siman_larq.training.optimizer import CoupledDecaySGD, binary_variables
+from siman_larq.training.recipe import Recipe
+from siman_larq.training.zoo_recipes import zoo_optimizer
+
+__all__ = ["build_model", "image_shape"]
+
+
+def image_shape(recipe: Recipe) -> tuple[int, int, int]:
+    """(height, width, channels) of the images that the network takes."""
+    return (recipe.image_size, recipe.image_size, 3)
+
+
+def build_model(recipe: Recipe, num_classes: int, train_count: int | None = None) -> tf.keras.Model:
+    """The recipe's network, compiled with the recipe's optimizer; same seed, same weights.
+
+    Under a strategy of several replicas its batch normalisations are synchronised.
+
+    # Arguments
+        recipe: What to build.
+        num_classes: Number of classes.
+        train_count: Number of training images, on which schedules by step depend.
+
+    # Returns
+        A compiled Keras model.
+    """
+    tf.keras.utils.set_random_seed(recipe.seed)
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(recipe.precision)
+    try:
+        model = _network(recipe, num_classes)
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            model = synchronised(model)
+        _compile(model, recipe, (train_count or recipe.batch_size) // recipe.batch_size)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+    check_no_l2(model)
+    return model
+
+
+def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
+    if recipe.model in models.__all__:
+
+        def conv(*args: Any, **kwargs: Any) -> tf.keras.layers.Layer:
+            quantizer = SiMaNQuantizer(levels=recipe.levels, threshold=recipe.threshold)
+            return SiMaNConv2D(*args, **{"kernel_quantizer": quantizer, **kwargs})
+
+        return getattr(models, recipe.model)(image_shape(recipe), num_classes, conv=conv)
+    # Larq Zoo is slow to import, and most trainings do without.
+    from siman_larq import zoo
+
+    return zoo.MODELS[recipe.model](
+        input_shape=image_shape(recipe),
+        num_classes=num_classes,
+        levels=recipe.levels,
+        threshold=recipe.threshold,
+    )
+
+
+def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    if recipe.style == "zoo":
+        optimizer = zoo_optimizer(recipe, steps_per_epoch)
+    else:
+        optimizer = CoupledDecaySGD(recipe.learning_rate, recipe.momentum, l2=recipe.weight_decay)
+        optimizer.exclude(binary_variables(model))
+    metrics: list[Any] = ["accuracy"]
+    if recipe.is_streamed:
+        metrics.append(tf.keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"))
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_softmax(model))
+    model.compile(optimizer, loss, metrics=metrics, jit_compile=recipe.xla)
+
+
+def _gives_softmax(model: tf.keras.Model) -> bool:
+    """Whether a model ends in probabilities, as those of Larq Zoo, and not in logits."""
+    last = model.layers[-1]
+    activation = getattr(last, "activation", None)
+    return isinstance(last, tf.keras.layers.Softmax) or activation is tf.keras.activations.softmax
