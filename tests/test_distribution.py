@@ -1,0 +1,181 @@
+"""Several replicas and several processes train as one does with the whole batch."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shallow
+import tensorflow as tf
+
+from siman_larq import data, models
+from siman_larq.data import Share
+from siman_larq.training import Recipe, make_strategy, train
+
+SCRIPT = [sys.executable, shallow.__file__, "--dataset", "fashion_mnist_mini", "--seed", "1"]
+SCRIPT += ["--train-examples", "256", "--test-examples", "64", "--batch-size", "32"]
+SCRIPT += ["--learning-rate", "0.02", "--warmup-epochs", "0", "--epochs"]
+# Replicas add up in another order; single signs then turn. Seen: 2e-5 of the loss.
+TOLERANCE = 1e-3
+
+
+def losses(folder):
+    with open(Path(folder) / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return np.array([[float(row["loss"]), float(row["val_loss"])] for row in rows])
+
+
+@pytest.fixture
+def free_ports():
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def worker(index, ports, folder, epochs):
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+    with open(folder.parent / f"worker-{index}.log", "ab") as log:
+        return subprocess.Popen(
+            [*SCRIPT, str(epochs), "--strategy", "multiworker", "--run-dir", str(folder)],
+            env=os.environ | {"TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": "-1"},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def single_process(folder, epochs):
+    result = subprocess.run(
+        [*SCRIPT, str(epochs), "--run-dir", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def logs(folder):
+    return "".join(path.read_text(errors="replace")[-3000:] for path in folder.glob("worker-*.log"))
+
+
+class TestStrategies:
+    def test_unknown(self):
+        with pytest.raises(ValueError, match=r"strategy='tpu'.*single, mirrored, multiworker"):
+            make_strategy("tpu")
+
+    @pytest.mark.parametrize(
+        "config", ["", "{", '{"cluster": {"worker": ["a:1"]}}', '{"cluster": {}, "task": 3}']
+    )
+    def test_damaged_cluster_descriptions(self, monkeypatch, config):
+        monkeypatch.setenv("TF_CONFIG", config)
+        with pytest.raises(ValueError, match=r"needs the environment variable TF_CONFIG.*cluster"):
+            make_strategy("multiworker")
+
+    def test_batches_that_cannot_be_divided(self):
+        with pytest.raises(ValueError, match=r"batch_size=10.*among 4 replicas.*multiple of 4"):
+            Share(0, 2, 2).of(10)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_shares_of_batches_are_the_batches(stream):
+    if stream:
+        source = data.stream("fashion_mnist_mini", train_examples=100)
+    else:
+        source = data.MemorySource(data.load("fashion_mnist_mini", train_examples=100))
+    settings = {"batch_size": 8, "image_shape": (32, 32, 3), "seed": 4}
+
+    def batches(share, replicas, first_epoch):
+        pairs = list(
+            source.train_batches(first_epoch=first_epoch, epochs=2, share=share, **settings)
+        )
+        for step in range(0, len(pairs), replicas):
+            parts = pairs[step : step + replicas]
+            yield np.concatenate([images for images, _ in parts])
+
+    whole = list(batches(Share(), 1, 1))
+    assert len(whole) == 12
+    shared = zip(batches(Share(0, 2, 2), 2, 1), batches(Share(1, 2, 2), 2, 1), strict=True)
+    for batch, parts in zip(whole, shared, strict=True):
+        together = np.concatenate(parts)
+        assert batch.shape == together.shape == (8, 32, 32, 3)
+        # In a batch the order is free.
+        order, other = (np.argsort(b.sum(axis=(1, 2, 3))) for b in (batch, together))
+        np.testing.assert_array_equal(batch[order], together[other])
+    # An epoch does not depend on where the run began.
+    for resumed, batch in zip(list(batches(Share(), 1, 0))[12:], whole, strict=True):
+        np.testing.assert_array_equal(resumed, batch)
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+    recipe = Recipe(
+        dataset="fashion_mnist_mini",
+        epochs=4,
+        batch_size=32,
+        learning_rate=0.02,
+        warmup_epochs=0,
+        train_examples=256,
+        test_examples=64,
+    )
+    source = data.MemorySource(
+        data.load("fashion_mnist_mini", train_examples=256, test_examples=64)
+    )
+    trained = {}
+    for name in ("single", "mirrored"):
+        strategy = make_strategy(name)
+        (tmp_path / name).mkdir()
+        trained[name] = train(recipe, tmp_path / name, source, strategy)
+    assert strategy.num_replicas_in_sync == 2
+    one, two = losses(tmp_path / "single"), losses(tmp_path / "mirrored")
+    assert one.shape == (4, 2)
+    np.testing.assert_allclose(two, one, rtol=TOLERANCE)
+    for a, b in zip(trained["single"].weights, trained["mirrored"].weights, strict=True):
+        # Keras's synchronised normalisation puts the biased variance into the moving one.
+        np.testing.assert_allclose(
+            a.numpy(), b.numpy(), rtol=TOLERANCE, atol=TOLERANCE, err_msg=a.name
+        )
+    assert not isinstance(trained["mirrored"].weights[0], tf.distribute.DistributedValues)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path, free_ports):
+    single_process(tmp_path / "one", 3)
+    workers = [worker(index, free_ports, tmp_path / "two", 3) for index in range(2)]
+    for process in workers:
+        assert process.wait(timeout=400) == 0, logs(tmp_path)
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=TOLERANCE)
+    assert json.loads((tmp_path / "two" / "report.json").read_text())["packed"] == ["binary"]
+    assert "the chief writes the report" in (tmp_path / "worker-1.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_worker_that_comes_back(tmp_path, free_ports, lost):
+    epochs = 8
+    folder = tmp_path / "two"
+    workers = [worker(index, free_ports, folder, epochs) for index in range(2)]
+    deadline = time.time() + 300
+    while not list(folder.glob("checkpoints/ckpt-2.index")):
+        assert time.time() < deadline, logs(tmp_path)
+        assert all(process.poll() is None for process in workers), logs(tmp_path)
+        time.sleep(0.05)
+    workers[lost].send_signal(signal.SIGKILL)
+    workers[lost].wait()
+    workers[lost] = worker(lost, free_ports, folder, epochs)
+    for process in workers:
+        assert process.wait(timeout=500) == 0, logs(tmp_path)
+    assert losses(folder).shape == (epochs, 2)
+    single_process(tmp_path / "one", epochs)
+    np.testing.assert_allclose(losses(folder), losses(tmp_path / "one"), rtol=TOLERANCE)
