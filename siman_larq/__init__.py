@@ -4,7 +4,7 @@ from siman_larq._keras2 import require_keras2
 
 require_keras2()
 
-from siman_larq import models  # noqa: E402
+from siman_larq import models, zoo  # noqa: E402
 from siman_larq.callbacks import ClipAnnealing  # noqa: E402
 from siman_larq.checks import check_no_l2  # noqa: E402
 from siman_larq.constraints import PercentileClip  # noqa: E402
@@ -33,4 +33,5 @@ __all__ = [
     "convert",
     "models",
     "verify",
+    "zoo",
 ]

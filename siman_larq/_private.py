@@ -6,7 +6,7 @@ import tensorflow as tf
 from larq.quantizers import _BaseQuantizer as BaseQuantizer
 from tensorflow.python.ops import control_flow_util
 
-__all__ = ["BaseQuantizer", "compiles_with_xla", "decays"]
+__all__ = ["BaseQuantizer", "compiles_with_xla", "decays", "quantizer_metrics"]
 
 # BaseQuantizer: Larq's quantizers derive from it, and it alone connects `metrics=["flip_ratio"]`
 # and `larq.context.metrics_scope`; the public `larq.quantizers.Quantizer` has neither.
@@ -29,3 +29,9 @@ def decays(optimizer: Any, variable: tf.Variable) -> bool:
     """
     uses = getattr(optimizer, "_use_weight_decay", None)
     return True if uses is None else bool(uses(variable))
+
+
+def quantizer_metrics(quantizer: Any) -> dict[str, Any]:
+    """The argument `metrics` of a Larq quantizer, which its config does not hold."""
+    metrics = getattr(quantizer, "_custom_metrics", None)
+    return {"metrics": list(metrics)} if metrics else {}

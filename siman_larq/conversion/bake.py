@@ -6,6 +6,7 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
+from siman_larq._cloning import clone_model
 from siman_larq.conversion.binary import binary_kernel, is_binary, is_zero_one, small_map_layers
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.layers import SiMaNConv2D
@@ -32,36 +33,15 @@ def bake(model: tf.keras.Model, rewrite_small_maps: bool = False) -> tf.keras.Mo
     # Raises
         ConversionError: for a subclassed model, or NaN or infinite weights, naming the layer.
     """
-    if not model.built:
-        raise ConversionError(
-            f"Model {model.name!r} is not built; give it an input shape, for example with a "
-            "tf.keras.Input as its first layer."
-        )
     small = small_map_layers(model) if rewrite_small_maps else []
-    pairs: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
 
     def copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if isinstance(layer, tf.keras.Model):
-            return clone(layer)
-        made = _copy_layer(layer, rewrite=any(layer is other for other in small))
-        pairs.append((layer, made))
-        return made
-
-    def clone(part: tf.keras.Model) -> tf.keras.Model:
-        try:
-            return tf.keras.models.clone_model(part, clone_function=copy)
-        except (ValueError, NotImplementedError) as error:
-            if isinstance(error, ConversionError):
-                raise
-            raise ConversionError(
-                f"Model {part.name!r} cannot be copied layer by layer ({error}). Conversion needs "
-                "a functional or Sequential model: build it from layers in place of a subclass."
-            ) from error
+        return _copy_layer(layer, rewrite=any(layer is other for other in small))
 
     policy = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("float32")
     try:
-        baked = clone(model)
+        baked, pairs = clone_model(model, copy, "Conversion", ConversionError)
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
     for layer, made in pairs:

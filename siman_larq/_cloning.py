@@ -1,0 +1,57 @@
+"""Copies of models, layer by layer: what conversion and the zoo have in common."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["LayerPairs", "clone_model"]
+
+LayerPairs = list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]]
+
+
+def clone_model(
+    model: tf.keras.Model,
+    copy_layer: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer],
+    purpose: str,
+    error: type[ValueError],
+    input_tensors: Any = None,
+) -> tuple[tf.keras.Model, LayerPairs]:
+    """Copies the graph of a model, with other layers if need be; weights are fresh.
+
+    # Arguments
+        model: A functional or Sequential model, also with models within it.
+        copy_layer: Gives the copy of a layer; may raise `error`.
+        purpose: The first word of what messages say, such as `"Conversion"`.
+        error: Raised for models that cannot be copied.
+        input_tensors: Keras tensors to build the copy upon, in place of new inputs.
+
+    # Returns
+        The copy, and all pairs of a layer and its copy.
+    """
+    if not model.built:
+        raise error(
+            f"Model {model.name!r} is not built; give it an input shape, for example with a "
+            "tf.keras.Input as its first layer."
+        )
+    pairs: LayerPairs = []
+
+    def copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        if isinstance(layer, tf.keras.Model):
+            return clone(layer)
+        made = copy_layer(layer)
+        pairs.append((layer, made))
+        return made
+
+    def clone(part: tf.keras.Model, inputs: Any = None) -> tf.keras.Model:
+        try:
+            return tf.keras.models.clone_model(part, inputs, clone_function=copy)
+        except (ValueError, NotImplementedError) as reason:
+            if isinstance(reason, error):
+                raise
+            raise error(
+                f"Model {part.name!r} cannot be copied layer by layer ({reason}). {purpose} needs "
+                "a functional or Sequential model: build it from layers in place of a subclass."
+            ) from reason
+
+    return clone(model, input_tensors), pairs
