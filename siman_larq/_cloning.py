@@ -1,5 +1,6 @@
 """Copies of models, layer by layer: what conversion and the zoo have in common."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -54,4 +55,7 @@ def clone_model(
                 "a functional or Sequential model: build it from layers in place of a subclass."
             ) from reason
 
-    return clone(model, input_tensors), pairs
+    with warnings.catch_warnings():
+        # About initializers that are functions, as QuickNet's.
+        warnings.filterwarnings("ignore", "The `keras.initializers.serialize")
+        return clone(model, input_tensors), pairs

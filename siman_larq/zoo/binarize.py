@@ -1,5 +1,6 @@
 """SiMaN in a model that was built with other quantizers."""
 
+import reprlib
 import warnings
 from typing import Any
 
@@ -21,15 +22,6 @@ from siman_larq.zoo.replacements import (
 __all__ = ["BinarizeError", "BinarizeWarning", "Binarizer", "binarize"]
 
 _KERNELS = ("kernel", "depthwise", "pointwise")
-# Layers after which bits are the bits they were, at other places.
-_MOVES = (
-    tf.keras.layers.Cropping2D,
-    tf.keras.layers.Flatten,
-    tf.keras.layers.MaxPool2D,
-    tf.keras.layers.Permute,
-    tf.keras.layers.Reshape,
-    tf.keras.layers.UpSampling2D,
-)
 
 
 class BinarizeError(ValueError):
@@ -57,7 +49,8 @@ def binarize(
 
     - Regularizers of binary kernels go: they drive the magnitude code below one bit of entropy.
     - Layers with binary kernels on real inputs (first layers; LCE has no op for these) get real
-      weights, as in the paper, without their quantizer and constraint.
+      weights, as in the paper, without their quantizer and constraint. Inputs are real where
+      neither the layer nor the one before it quantizes them.
     - Input quantizers of more than 1 bit, which LCE has no op for either, give way to
       `SampleSign`.
     - Binary layers that LCE leaves float in any case, such as `QuantDense`, are named.
@@ -85,7 +78,8 @@ def binarize(
         input_quantizer: `None`: 1-bit input quantizers stay and others become `SampleSign`.
             `"keep"`: all stay. Otherwise a 1-bit quantizer (name, dict or instance) whose copies
             replace all input quantizers of binary layers.
-        input_tensors: Keras tensors to build the copy upon, in place of new inputs.
+        input_tensors: What `tf.keras.Input` returned, to build the copy upon it in place of new
+            inputs.
 
     # Returns
         A new model.
@@ -148,7 +142,7 @@ class Binarizer:
         if not kernels:
             return type(layer).from_config(config)
         own_input_quantizer = getattr(layer, "input_quantizer", None)
-        if own_input_quantizer is None and not _takes_bits(layer):
+        if own_input_quantizer is None and not _follows_quantizer(layer):
             notes.real.append(layer.name)
             for kernel in kernels:
                 config[f"{kernel}_quantizer"] = config[f"{kernel}_constraint"] = None
@@ -191,9 +185,10 @@ class _Notes:
             )
         if self.real:
             _warn(
-                f"Model {model!r}: {', '.join(self.real)} had binary kernels on real inputs, which "
-                "Larq Compute Engine has no 1-bit op for, and now have real weights, as the "
-                "paper's first layers. For 1-bit layers give them an input_quantizer."
+                f"Model {model!r}: {', '.join(self.real)} had binary kernels but no input "
+                "quantizer; Larq Compute Engine has no 1-bit op for real inputs, so now their "
+                "weights are real, as in the paper's first layers. For 1-bit layers give them an "
+                "input_quantizer."
             )
         if self.wide:
             _warn(
@@ -229,20 +224,14 @@ def _stays_float(layer: tf.keras.layers.Layer) -> bool:
     return layer.input_quantizer is not None and lacks_binary_input(layer)
 
 
-def _takes_bits(layer: tf.keras.layers.Layer) -> bool:
+def _follows_quantizer(layer: tf.keras.layers.Layer) -> bool:
     """Whether all inputs of a layer come from a quantizer that is a layer or an activation."""
-
-    def gives_bits(node: Any) -> bool:
-        source = node.layer
-        if isinstance(source, _MOVES):
-            return takes_bits(node)
-        is_quantizer = isinstance(source, lq.quantizers.Quantizer)
-        return (source.precision if is_quantizer else _bits(source, "activation")) == 1
-
-    def takes_bits(node: Any) -> bool:
-        return bool(node.parent_nodes) and all(map(gives_bits, node.parent_nodes))
-
-    return bool(layer.inbound_nodes) and all(map(takes_bits, layer.inbound_nodes))
+    sources = [parent.layer for node in layer.inbound_nodes for parent in node.parent_nodes]
+    return bool(sources) and all(
+        _bits(source, "activation") == 1
+        or (isinstance(source, lq.quantizers.Quantizer) and source.precision == 1)
+        for source in sources
+    )
 
 
 def _check_reachable(model: tf.keras.Model) -> None:
@@ -261,10 +250,11 @@ def _check_reachable(model: tf.keras.Model) -> None:
 
 def _checked_tensors(model: tf.keras.Model, input_tensors: Any) -> list[Any]:
     tensors = tf.nest.flatten(input_tensors)
-    if not all(map(tf.keras.backend.is_keras_tensor, tensors)):
+    if not all(map(_is_input, tensors)):
         raise TypeError(
-            f"input_tensors={input_tensors!r} are no Keras tensors; give what tf.keras.Input "
-            "returns, one for every input of the model."
+            f"input_tensors={reprlib.repr(input_tensors)} are not what "
+            "tf.keras.Input returns; give one for every input of the model. To build upon other "
+            "tensors, call the copy on them."
         )
     given = [tensor.shape for tensor in tensors]
     taken = [tensor.shape for tensor in model.inputs]
@@ -274,3 +264,8 @@ def _checked_tensors(model: tf.keras.Model, input_tensors: Any) -> list[Any]:
             f"{model.name!r} takes {taken}."
         )
     return tensors
+
+
+def _is_input(tensor: Any) -> bool:
+    is_keras = tf.is_tensor(tensor) and tf.keras.backend.is_keras_tensor(tensor)
+    return is_keras and isinstance(tensor.node.layer, tf.keras.layers.InputLayer)

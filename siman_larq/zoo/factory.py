@@ -68,7 +68,8 @@ class SiMaNFactory(ModelFactory):
         )
         with self._stock_quantizers(), _no_metrics():
             model = super().build()
-        return binarizer(model, [self.image_input])
+        # On the same inputs, which are the user's `input_tensor` if there is one.
+        return binarizer(model, model.inputs)
 
     @contextlib.contextmanager
     def _stock_quantizers(self) -> Iterator[None]:
