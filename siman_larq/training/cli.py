@@ -22,7 +22,7 @@ from siman_larq.training.recipe import (
 )
 from siman_larq.training.run import Run, create, reopen
 
-__all__ = ["cifar", "imagenet"]
+__all__ = ["carry_out", "cifar", "imagenet"]
 
 _INTERRUPTED = 130
 _MOST_RESTARTS = 20
@@ -120,16 +120,27 @@ def imagenet(context: click.Context, **options: Any) -> None:
 def _carry_out(
     context: click.Context, make_recipe: Callable[..., Recipe], options: dict[str, Any]
 ) -> None:
-    script = sys.argv[0]
+    carry_out(
+        lambda: _run(context, make_recipe, **options), f"python {sys.argv[0]} --resume {{folder}}"
+    )
+
+
+def carry_out(make_run: Callable[[], Run], again: str) -> None:
+    """Makes a run and carries it out, and says in a line what went wrong and how to go on.
+
+    # Arguments
+        make_run: Makes the run.
+        again: The command that goes on with it, with `{folder}` for its folder.
+    """
     try:
-        run = _run(context, make_recipe, **options)
+        run = make_run()
         click.echo(f"run folder: {run.folder}\ndata: {run.images.source}")
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     try:
         click.echo(run.carry_out())
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted. To go on: python {script} --resume {run.folder}")
+        click.echo(f"\nInterrupted. To go on: {again.format(folder=run.folder)}")
         sys.exit(_INTERRUPTED)
     except tf.errors.DataLossError as error:
         raise click.ClickException(f"A file of {run.images.source} is damaged: {error}") from error

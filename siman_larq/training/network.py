@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from siman_larq import models
+from siman_larq import models, zoo
 from siman_larq.checks import check_no_l2
 from siman_larq.layers import SiMaNConv2D
 from siman_larq.quantizers import SiMaNQuantizer
@@ -21,7 +21,9 @@ def image_shape(recipe: Recipe) -> tuple[int, int, int]:
     return (recipe.image_size, recipe.image_size, 3)
 
 
-def build_model(recipe: Recipe, num_classes: int, train_count: int | None = None) -> tf.keras.Model:
+def build_model(
+    recipe: Recipe, num_classes: int, train_count: int | None = None, experiment: Any = None
+) -> tf.keras.Model:
     """The recipe's network, compiled with the recipe's optimizer; same seed, same weights.
 
     Under a strategy of several replicas its batch normalisations are synchronised.
@@ -30,6 +32,8 @@ def build_model(recipe: Recipe, num_classes: int, train_count: int | None = None
         recipe: What to build.
         num_classes: Number of classes.
         train_count: Number of training images, on which schedules by step depend.
+        experiment: A zookeeper experiment whose `model`, and for recipes of style `"zoo"` whose
+            optimizer, takes the place of the recipe's.
 
     # Returns
         A compiled Keras model.
@@ -38,10 +42,11 @@ def build_model(recipe: Recipe, num_classes: int, train_count: int | None = None
     policy = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(recipe.precision)
     try:
-        model = _network(recipe, num_classes)
+        model = _network(recipe, num_classes) if experiment is None else _copy(experiment.model)
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             model = synchronised(model)
-        _compile(model, recipe, (train_count or recipe.batch_size) // recipe.batch_size)
+        steps = (train_count or recipe.batch_size) // recipe.batch_size
+        _compile(model, recipe, steps, experiment)
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
     check_no_l2(model)
@@ -56,9 +61,6 @@ def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
             return SiMaNConv2D(*args, **{"kernel_quantizer": quantizer, **kwargs})
 
         return getattr(models, recipe.model)(image_shape(recipe), num_classes, conv=conv)
-    # Larq Zoo is slow to import, and most trainings do without.
-    from siman_larq import zoo
-
     return zoo.MODELS[recipe.model](
         input_shape=image_shape(recipe),
         num_classes=num_classes,
@@ -67,9 +69,15 @@ def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
     )
 
 
-def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+def _copy(model: tf.keras.Model) -> tf.keras.Model:
+    made = tf.keras.models.clone_model(model)
+    made.set_weights(model.get_weights())
+    return made
+
+
+def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int, experiment: Any) -> None:
     if recipe.style == "zoo":
-        optimizer = zoo_optimizer(recipe, steps_per_epoch)
+        optimizer = zoo_optimizer(recipe, steps_per_epoch, experiment)
     else:
         optimizer = CoupledDecaySGD(recipe.learning_rate, recipe.momentum, l2=recipe.weight_decay)
         optimizer.exclude(binary_variables(model))

@@ -1,5 +1,6 @@
 """One training run, from recipe to verified 1-bit file, in one folder."""
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ __all__ = ["Run", "create", "load_images", "reopen", "train"]
 def _new_run_folder(recipe: Recipe, parent: Path) -> Path:
     """Makes a folder with a name of its own, and puts the recipe in."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = f"{recipe.model}-{recipe.dataset}-seed{recipe.seed}-{stamp}"
+    dataset = re.sub(r"[^\w.]+", "_", recipe.dataset)
+    name = f"{recipe.model}-{dataset}-seed{recipe.seed}-{stamp}"
     for suffix in ["", *(f"-{n}" for n in range(2, 100))]:
         folder = parent / (name + suffix)
         try:
@@ -39,6 +41,7 @@ def train(
     folder: Path,
     images: data.ImageSource,
     strategy: tf.distribute.Strategy | None = None,
+    experiment: Any = None,
 ) -> tf.keras.Model:
     """Trains, or goes on with a training that was cut off, and returns the trained model.
 
@@ -50,6 +53,7 @@ def train(
         folder: The run folder; all workers must see the same one.
         images: What to train and test on.
         strategy: From `make_strategy`; a single device if `None`.
+        experiment: As for `build_model`.
 
     # Returns
         The trained model, for one device.
@@ -57,15 +61,16 @@ def train(
     strategy = strategy or tf.distribute.get_strategy()
     chief = is_chief(strategy)
     with strategy.scope():
-        model = build_model(recipe, images.num_classes, images.train_count)
+        model = build_model(recipe, images.num_classes, images.train_count, experiment)
         checkpoints = Checkpoints(model, folder / "checkpoints", is_chief=chief)
     done = checkpoints.restore()
     if done < recipe.epochs:
-        _fit(recipe, folder, images, strategy, model, checkpoints, done)
+        settings = _settings(recipe, experiment)
+        _fit(recipe, folder, images, strategy, model, [*settings, checkpoints], done)
     if strategy is tf.distribute.get_strategy():
         return model
     # What writes files or converts runs in one process alone, which a spread model does not allow.
-    single = build_model(recipe, images.num_classes, images.train_count)
+    single = build_model(recipe, images.num_classes, images.train_count, experiment)
     Checkpoints(single, folder / "checkpoints").restore()
     return single
 
@@ -76,7 +81,7 @@ def _fit(
     images: data.ImageSource,
     strategy: tf.distribute.Strategy,
     model: tf.keras.Model,
-    checkpoints: Checkpoints,
+    callbacks: list[tf.keras.callbacks.Callback],
     done: int,
 ) -> None:
     shape = image_shape(recipe)
@@ -92,11 +97,10 @@ def _fit(
             share=share,
         ),
     )
-    # After the history, so that it never lacks an epoch that is in a checkpoint.
-    callbacks = [*_settings(recipe), checkpoints]
     progress = Progress(done, recipe.epochs, steps, is_shown=is_chief(strategy))
     if is_chief(strategy):
         history_without_lost_epochs(folder / "history.csv", done)
+        # Before the checkpoint, so that no epoch in a checkpoint is lacking in the history.
         callbacks[-1:-1] = [
             tf.keras.callbacks.TensorBoard(
                 str(folder / "tensorboard"), write_graph=False, profile_batch=0
@@ -119,9 +123,9 @@ def _fit(
         progress.close()
 
 
-def _settings(recipe: Recipe) -> list[tf.keras.callbacks.Callback]:
+def _settings(recipe: Recipe, experiment: Any) -> list[tf.keras.callbacks.Callback]:
     """What changes from epoch to epoch."""
-    by_epoch = schedule(recipe)
+    by_epoch = schedule(recipe, experiment)
     rate = [tf.keras.callbacks.LearningRateScheduler(by_epoch)] if by_epoch else []
     return [*rate, ClipAnnealing(recipe.clip_start)]
 
@@ -134,6 +138,7 @@ class Run:
     folder: Path
     images: data.ImageSource
     strategy: tf.distribute.Strategy
+    experiment: Any = None
 
     def carry_out(self) -> str:
         """Trains what is left to train; the chief converts, verifies and reports.
@@ -141,19 +146,20 @@ class Run:
         # Returns
             The final table; of workers other than the chief, one line.
         """
-        model = train(self.recipe, self.folder, self.images, self.strategy)
+        model = train(self.recipe, self.folder, self.images, self.strategy, self.experiment)
         if not is_chief(self.strategy):
             return "This worker is done; the chief writes the report."
         return finish(self.recipe, self.folder, model, self.images)
 
 
-def create(recipe: Recipe, parent: Path, folder: Path | None = None) -> Run:
+def create(recipe: Recipe, parent: Path, folder: Path | None = None, experiment: Any = None) -> Run:
     """A new run in a folder of its own, made once its images are found.
 
     # Arguments
         recipe: What to train.
         parent: Where the folder is made, with a name of its own.
         folder: The very folder to use. If a run with this recipe is in it, that run goes on.
+        experiment: As for `build_model`.
 
     # Raises
         ValueError: when the folder holds a run with another recipe, or when several workers
@@ -167,7 +173,7 @@ def create(recipe: Recipe, parent: Path, folder: Path | None = None) -> Run:
     strategy = make_strategy(recipe.strategy)
     images = load_images(recipe)
     if folder is None:
-        return Run(recipe, _new_run_folder(recipe, parent), images, strategy)
+        return Run(recipe, _new_run_folder(recipe, parent), images, strategy, experiment)
     if (folder / "recipe.json").is_file():
         kept = Recipe.load(folder / "recipe.json")
         if kept != recipe:
@@ -178,7 +184,7 @@ def create(recipe: Recipe, parent: Path, folder: Path | None = None) -> Run:
     elif is_chief(strategy):
         folder.mkdir(parents=True, exist_ok=True)
         recipe.save(folder / "recipe.json")
-    return Run(recipe, folder, images, strategy)
+    return Run(recipe, folder, images, strategy, experiment)
 
 
 def reopen(folder: Path) -> Run:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from siman_larq.training.recipe import Recipe
 
-__all__ = ["schedule", "zoo_defaults", "zoo_optimizer"]
+__all__ = ["experiment_of", "schedule", "zoo_defaults", "zoo_optimizer"]
 
 # QuickNet's, as in larq_zoo.training, where they are no settings.
 _WARMUP_EPOCHS = 5
@@ -21,25 +21,31 @@ def zoo_defaults(model: str) -> dict[str, Any]:
     # Raises
         ValueError: for models that Larq Zoo trains in several stages, or does not have.
     """
-    experiment = _experiment(model)
+    experiment = experiment_of(model)
     return {"epochs": experiment.epochs, "batch_size": experiment.batch_size, "warmup_epochs": 0}
 
 
-def zoo_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
+def zoo_optimizer(recipe: Recipe, steps_per_epoch: int, experiment: Any = None) -> Any:
     """The optimizer with which Larq Zoo trains the recipe's model.
+
+    # Arguments
+        recipe: A recipe of style `"zoo"`.
+        steps_per_epoch: Steps in an epoch.
+        experiment: Larq Zoo's experiment, if it has other settings than by default.
 
     BiRealNet's and QuickNet's decay ends with the recipe's last step, where Larq Zoo has the step
     count of its own training fixed. QuickNet's pair of optimizers is of Keras's legacy kind,
     which alone Larq's `CaseOptimizer` takes.
     """
+    experiment = experiment or experiment_of(recipe.model)
     total = recipe.epochs * steps_per_epoch
     if recipe.model == "BiRealNet":
-        rate = _experiment(recipe.model).learning_rate
+        rate = experiment.learning_rate
         return tf.keras.optimizers.Adam(
             tf.keras.optimizers.schedules.PolynomialDecay(rate, total, 0.0)
         )
     if not recipe.model.startswith("QuickNet"):
-        return _experiment(recipe.model).optimizer
+        return experiment.optimizer
     from larq_zoo.training.learning_schedules import CosineDecayWithWarmup
 
     def cosine(peak: float) -> Any:
@@ -55,15 +61,21 @@ def zoo_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
     )
 
 
-def schedule(recipe: Recipe) -> Callable[..., float] | None:
+def schedule(recipe: Recipe, experiment: Any = None) -> Callable[..., float] | None:
     """The learning rate by epoch; `None` where the optimizer has a schedule of its own."""
     if recipe.style != "zoo":
         return recipe.learning_rate_at
-    by_epoch = getattr(_experiment(recipe.model), "learning_rate_schedule", None)
+    experiment = experiment or experiment_of(recipe.model)
+    by_epoch = getattr(experiment, "learning_rate_schedule", None)
     return None if by_epoch is None else lambda epoch, *_: float(by_epoch(epoch))
 
 
-def _experiment(model: str) -> Any:
+def experiment_of(model: str) -> Any:
+    """Larq Zoo's experiment that trains a model, with its default settings.
+
+    # Raises
+        ValueError: for models that Larq Zoo trains in several stages, or does not have.
+    """
     from larq_zoo.training import basic_experiments, sota_experiments
 
     for module in (basic_experiments, sota_experiments):

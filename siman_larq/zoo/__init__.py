@@ -1,12 +1,77 @@
 """Larq Zoo's models, and any other Larq model, in SiMaN form."""
 
-from siman_larq.zoo import factories as _factories
-from siman_larq.zoo import functions as _functions
 from siman_larq.zoo.binarize import BinarizeError, BinarizeWarning, binarize
-from siman_larq.zoo.factories import *  # noqa: F403
+from siman_larq.zoo.factories import (
+    SiMaNBinaryAlexNetFactory,
+    SiMaNBinaryDenseNet28Factory,
+    SiMaNBinaryDenseNet37DilatedFactory,
+    SiMaNBinaryDenseNet37Factory,
+    SiMaNBinaryDenseNet45Factory,
+    SiMaNBinaryResNetE18Factory,
+    SiMaNBiRealNetFactory,
+    SiMaNDoReFaNetFactory,
+    SiMaNMeliusNet22Factory,
+    SiMaNQuickNetFactory,
+    SiMaNQuickNetLargeFactory,
+    SiMaNQuickNetSmallFactory,
+    SiMaNRealToBinaryNetFactory,
+    SiMaNStrongBaselineNetFactory,
+    SiMaNXNORNetFactory,
+)
 from siman_larq.zoo.factory import SiMaNFactory
-from siman_larq.zoo.functions import *  # noqa: F403
+from siman_larq.zoo.functions import (
+    MODELS,
+    BinaryAlexNet,
+    BinaryDenseNet28,
+    BinaryDenseNet37,
+    BinaryDenseNet37Dilated,
+    BinaryDenseNet45,
+    BinaryResNetE18,
+    BiRealNet,
+    DoReFaNet,
+    MeliusNet22,
+    QuickNet,
+    QuickNetLarge,
+    QuickNetSmall,
+    RealToBinaryNet,
+    StrongBaselineNet,
+    XNORNet,
+)
 
-__all__ = ["BinarizeError", "BinarizeWarning", "SiMaNFactory", "binarize"]
-__all__ += _factories.__all__
-__all__ += _functions.__all__
+__all__ = [
+    "MODELS",
+    "BiRealNet",
+    "BinarizeError",
+    "BinarizeWarning",
+    "BinaryAlexNet",
+    "BinaryDenseNet28",
+    "BinaryDenseNet37",
+    "BinaryDenseNet37Dilated",
+    "BinaryDenseNet45",
+    "BinaryResNetE18",
+    "DoReFaNet",
+    "MeliusNet22",
+    "QuickNet",
+    "QuickNetLarge",
+    "QuickNetSmall",
+    "RealToBinaryNet",
+    "SiMaNBiRealNetFactory",
+    "SiMaNBinaryAlexNetFactory",
+    "SiMaNBinaryDenseNet28Factory",
+    "SiMaNBinaryDenseNet37DilatedFactory",
+    "SiMaNBinaryDenseNet37Factory",
+    "SiMaNBinaryDenseNet45Factory",
+    "SiMaNBinaryResNetE18Factory",
+    "SiMaNDoReFaNetFactory",
+    "SiMaNFactory",
+    "SiMaNMeliusNet22Factory",
+    "SiMaNQuickNetFactory",
+    "SiMaNQuickNetLargeFactory",
+    "SiMaNQuickNetSmallFactory",
+    "SiMaNRealToBinaryNetFactory",
+    "SiMaNStrongBaselineNetFactory",
+    "SiMaNXNORNetFactory",
+    "StrongBaselineNet",
+    "XNORNet",
+    "binarize",
+]

@@ -1,0 +1,153 @@
+"""zookeeper tasks: Larq Zoo's experiments with models in SiMaN form.
+
+    python -m siman_larq TrainSiMaNBiRealNet dataset.name=photos dataset.data_dir=data epochs=2
+
+Fields are those of Larq Zoo's experiments; images, resuming, conversion and reports are those of
+train/imagenet.py.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from larq_zoo.training import basic_experiments, sota_experiments
+from larq_zoo.training.train import TrainLarqZooModel
+from zookeeper import ComponentField, Field, component, task
+from zookeeper.tf import Dataset
+
+from siman_larq import data, zoo
+from siman_larq.training.cli import carry_out
+from siman_larq.training.recipe import ZOO_MODELS, Recipe, imagenet_recipe_for
+from siman_larq.training.run import Run, create
+
+__all__ = ["Images", "SiMaNExperiment"]
+
+
+@component
+class Images(Dataset):
+    """Any TFDS classification data set that is on this machine."""
+
+    name: str = Field("imagenet2012")
+    data_dir: str | None = Field(None)
+    train_examples: int | None = Field(None)
+    test_examples: int | None = Field(None)
+
+    @cached_property
+    def _source(self) -> data.StreamedSource:
+        return data.stream(self.name, self.data_dir, self.train_examples, self.test_examples)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; models take it from here."""
+        return self._source.num_classes
+
+    def num_examples(self, split: str) -> int:
+        """Number of images of a split, as Larq Zoo asks for it."""
+        return self._source.train_count if split == "train" else self._source.test_count
+
+    def train(self, decoders: Any = None) -> tuple[tf.data.Dataset, int]:
+        """The training images as TFDS gives them, and their number."""
+        return self._split(self._source.train_split, self._source.train_count, decoders)
+
+    def validation(self, decoders: Any = None) -> tuple[tf.data.Dataset, int]:
+        """The test images as TFDS gives them, and their number."""
+        return self._split(self._source.test_split, self._source.test_count, decoders)
+
+    def _split(self, split: str, count: int, decoders: Any) -> tuple[tf.data.Dataset, int]:
+        return self._source.builder.as_dataset(split=split, decoders=decoders).take(count), count
+
+
+class SiMaNExperiment(TrainLarqZooModel):
+    """What replaces the training loop of Larq Zoo's experiments; it goes before the experiment.
+
+    # Arguments
+        dataset: `Images`, or any data set of Larq Zoo with a `name` and a `data_dir`.
+        output_dir: Where the run folder is made.
+        run_dir: The very run folder; a run that is in it goes on.
+        input_shape: (size, size, 3) of the images; the model takes it from here.
+        levels: Levels of the code; the model takes them from here, like `threshold`.
+        threshold: Threshold of the code.
+        seed: Seed of everything random.
+        clip_start: As in `Recipe`, like `strategy`, `precision` and `xla`.
+        smoke: Whether to shorten everything to a check.
+    """
+
+    dataset: Dataset = ComponentField(Images)
+    output_dir: str = Field("runs")
+    run_dir: str | None = Field(None)
+    input_shape: Sequence[int | None] | None = Field((224, 224, 3))
+    levels: Sequence[float] = Field((-1, 1))
+    threshold: str | float = Field("median")
+    seed: int = Field(0)
+    clip_start: float = Field(15.0)
+    strategy: str = Field("single")
+    precision: str = Field("float32")
+    xla: bool = Field(False)
+    smoke: bool = Field(False)
+
+    def run(self) -> None:
+        """Trains, converts, verifies and reports."""
+        again = " ".join(["siman_larq", *sys.argv[1:], "run_dir={folder}"])
+        carry_out(self._run, again)
+
+    def _run(self) -> Run:
+        folder = Path(self.run_dir) if self.run_dir else None
+        return create(self._recipe(), Path(self.output_dir), folder, self)
+
+    def _recipe(self) -> Recipe:
+        name = type(self).__name__.removeprefix("TrainSiMaN")
+        settings: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size}
+        if self.smoke:
+            settings = {}
+        shape = tuple(self.input_shape or ())
+        if len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
+            raise ValueError(f"input_shape={self.input_shape} must be (size, size, 3).")
+        return imagenet_recipe_for(
+            smoke=self.smoke,
+            model=name,
+            style="zoo" if isinstance(self, _WITH_RECIPES) else "official",
+            dataset=self.dataset.name,
+            data_dir=self.dataset.data_dir,
+            train_examples=getattr(self.dataset, "train_examples", None),
+            test_examples=getattr(self.dataset, "test_examples", None),
+            image_size=shape[0],
+            levels=tuple(self.levels),
+            threshold=self.threshold,
+            seed=self.seed,
+            clip_start=self.clip_start,
+            strategy=self.strategy,
+            precision=self.precision,
+            xla=self.xla,
+            **settings,
+        )
+
+
+class _OfficialExperiment(TrainLarqZooModel):
+    """For models that Larq Zoo trains in several stages: the official recipe of SiMaN."""
+
+    epochs: int = Field(150)
+    batch_size: int = Field(512)
+    optimizer: Any = Field(None)
+
+
+def _stock(model: str) -> type:
+    for module in (basic_experiments, sota_experiments):
+        if hasattr(module, f"Train{model}"):
+            return getattr(module, f"Train{model}")
+    return _OfficialExperiment
+
+
+_WITH_RECIPES = tuple({_stock(model) for model in ZOO_MODELS} - {_OfficialExperiment})
+
+for _model in ZOO_MODELS:
+    _name = f"TrainSiMaN{_model}"
+    _members = {
+        "__doc__": f"Trains {_model} in SiMaN form.",
+        "__module__": __name__,
+        "model": ComponentField(getattr(zoo, f"SiMaN{_model}Factory")),
+    }
+    globals()[_name] = task(type(_name, (SiMaNExperiment, _stock(_model)), _members))
+    __all__.append(_name)
