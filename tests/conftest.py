@@ -1,9 +1,15 @@
 """What every test starts from."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import larq as lq
 import pytest
 import tensorflow as tf
 from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
 
 settings.register_profile("siman", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("siman")
@@ -21,3 +27,13 @@ def _fresh_state():
     with lq.context.quantized_scope(False):
         yield
     tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """The data set that tools/make_photos.py writes, in small."""
+    folder = tmp_path_factory.mktemp("data")
+    tool = [sys.executable, str(ROOT / "tools/make_photos.py"), "--output", str(folder)]
+    counts = ["--per-class", "6", "--test-per-class", "2", "--shards", "3"]
+    subprocess.run([*tool, *counts], check=True, capture_output=True)
+    return folder

@@ -8,7 +8,10 @@ import tensorflow as tf
 from siman_larq import SampleSign, SiMaNConv2D, SiMaNQuantizer, models
 from siman_larq.models import ChannelPaddedShortcut
 
-NETWORKS = {"resnet20": models.resnet20, "resnet18": models.resnet18, "vgg_small": models.vgg_small}
+NETWORKS = {
+    name: getattr(models, name)
+    for name in ("resnet20", "resnet18", "vgg_small", "resnet18_imagenet", "resnet34_imagenet")
+}
 
 
 @pytest.mark.parametrize(
@@ -17,6 +20,8 @@ NETWORKS = {"resnet20": models.resnet20, "resnet18": models.resnet18, "vgg_small
         ("resnet20", 267_264, 18, 672, 271_194),
         ("resnet18", 11_157_504, 19, 4_736, 11_179_722),
         ("vgg_small", 4_571_136, 5, 1_664, 4_663_562),
+        ("resnet18_imagenet", 10_985_472, 16, 3_840, 11_698_216),
+        ("resnet34_imagenet", 21_086_208, 32, 7_552, 21_813_800),
     ],
 )
 def test_parameter_counts(name, binary, convolutions, alpha, trainable):
@@ -136,7 +141,7 @@ def test_resnet20_survives_a_file(tmp_path, form):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["resnet20", "resnet18", "vgg_small"])
 def test_a_step_changes_every_weight(name):
     model = NETWORKS[name]((8, 8, 3))
     model.compile(tf.keras.optimizers.SGD(0.1), tf.keras.losses.SparseCategoricalCrossentropy(True))
@@ -145,3 +150,20 @@ def test_a_step_changes_every_weight(name):
     for weight, old in zip(model.trainable_weights, before, strict=True):
         assert np.isfinite(weight.numpy()).all(), weight.name
         assert (weight.numpy() != old).any(), weight.name
+
+
+def test_imagenet_normalisations_start_near_zero():
+    """All of maps, as in the official code; not that of the features."""
+    model = models.resnet18_imagenet((32, 32, 3), 10)
+    gammas = {
+        layer.name: layer.gamma.numpy()
+        for layer in model.layers
+        if isinstance(layer, tf.keras.layers.BatchNormalization)
+    }
+    assert len(gammas) == 1 + 16 + 3 + 1
+    np.testing.assert_array_equal(gammas.pop("bn2"), 1)
+    for name, gamma in gammas.items():
+        np.testing.assert_allclose(gamma, 1e-8, err_msg=name)
+    shortcuts = [layer for layer in model.layers if layer.name.endswith("shortcut.0")]
+    assert len(shortcuts) == 3
+    assert not any(isinstance(layer, SiMaNConv2D) for layer in shortcuts)
