@@ -8,7 +8,7 @@ import larq as lq
 import tensorflow as tf
 
 from siman_larq._cloning import clone_model
-from siman_larq.conversion.binary import is_binary, lacks_binary_input, why_float
+from siman_larq.conversion.binary import binary_layers, is_binary, lacks_binary_input, why_float
 from siman_larq.math import Threshold
 from siman_larq.zoo.replacements import (
     KEEP,
@@ -116,20 +116,20 @@ class Binarizer:
         if not isinstance(model, tf.keras.Model):
             raise TypeError(f"binarize: model={model!r} is no tf.keras.Model.")
         _check_reachable(model)
-        notes = _Notes()
-
-        def copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-            return self._copy_layer(layer, notes)
-
-        if input_tensors is not None:
-            input_tensors = _checked_tensors(model, input_tensors)
-        made, pairs = clone_model(model, copy, "binarize", BinarizeError, input_tensors)
-        if not any(is_binary(layer) for layer, _ in pairs):
+        if not binary_layers(model):
             raise BinarizeError(
                 f"Model {model.name!r} has no binary kernel (a quantizer of precision 1), so there "
                 "is nothing to binarize; build it from Larq's layers with a kernel_quantizer such "
                 "as 'ste_sign'."
             )
+        notes = _Notes()
+
+        def copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+            return self._copy_layer(layer, notes)
+
+        if input_tensors is not None and model.inputs:
+            input_tensors = _checked_tensors(model, input_tensors)
+        made, pairs = clone_model(model, copy, "binarize", BinarizeError, input_tensors)
         with lq.context.quantized_scope(False):
             for layer, copied in pairs:
                 copied.set_weights(layer.get_weights())
@@ -147,13 +147,11 @@ class Binarizer:
             for kernel in kernels:
                 config[f"{kernel}_quantizer"] = config[f"{kernel}_constraint"] = None
             return type(layer).from_config(config)
-        is_wide = own_input_quantizer is not None and lacks_binary_input(layer)
-        if is_wide and self.replaces is not None:
-            notes.wide.append(f"{layer.name} ({_precision(layer)})")
-        if (is_wide and self.replaces == "wide") or (
-            own_input_quantizer and self.replaces == "all"
-        ):
+        if own_input_quantizer is not None and self.replaces == "all":
             config["input_quantizer"] = self.make_input_quantizer()
+        elif own_input_quantizer is not None and lacks_binary_input(layer) and self.replaces:
+            config["input_quantizer"] = self.make_input_quantizer()
+            notes.wide.append(f"{layer.name} ({_precision(layer)})")
         for kernel in kernels:
             config[f"{kernel}_quantizer"] = self.make_quantizer()
             # Without any, Larq would warn of starved weights, which SiMaN's gradient knows not.

@@ -1,0 +1,166 @@
+"""Converts every model of `siman_larq.zoo` and prints a Markdown table of what came of it.
+
+    python tools/zoo_table.py
+
+Each row is a process of its own, so that a crash (stock DoReFaNet's conversion has one) costs only
+that row. Rows that the log has already are not made again.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import larq as lq
+import larq_compute_engine as lce
+import numpy as np
+import tensorflow as tf
+
+from siman_larq import convert, verify, zoo
+from siman_larq.conversion import operators
+from siman_larq.conversion.binary import binary_layers, why_float
+
+ROWS = ("stock", "-1,1", "0,1")
+IMAGES = 8
+SEED = 0
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=zoo.MODELS, default=list(zoo.MODELS))
+    parser.add_argument("--side", type=int, default=224, help="height and width of the images")
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--log", type=Path, default=Path("runs/zoo_table.jsonl"))
+    parser.add_argument("--model", choices=zoo.MODELS, help="only prints one row, as JSON")
+    parser.add_argument("--levels", choices=ROWS, default="-1,1", help="levels of that row")
+    arguments = parser.parse_args()
+    size = {"side": arguments.side, "classes": arguments.classes}
+    if arguments.model:
+        make = _stock_row if arguments.levels == "stock" else _row
+        print(json.dumps(make(arguments.model, arguments.levels, **size)))
+        return
+    arguments.log.parent.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    if arguments.log.exists():
+        rows = {_key(row): row for row in map(json.loads, arguments.log.read_text().splitlines())}
+    for model in arguments.models:
+        for levels in ROWS:
+            wanted = {"model": model, "levels": levels, **size}
+            if _key(wanted) not in rows:
+                rows[_key(wanted)] = _from_process(wanted, arguments.log)
+    print(_table([_model_rows(rows, model, size) for model in arguments.models]))
+
+
+def _key(row: Row) -> tuple:
+    return row["model"], row["levels"], row["side"], row["classes"]
+
+
+def _model_rows(rows: dict[tuple, Row], model: str, size: dict[str, int]) -> list[Row]:
+    return [rows[_key({"model": model, "levels": levels, **size})] for levels in ROWS]
+
+
+def _from_process(wanted: Row, log: Path) -> Row:
+    start = time.monotonic()
+    options = [f"--{name}={value}" for name, value in wanted.items()]
+    process = subprocess.run(
+        [sys.executable, __file__, *options], capture_output=True, text=True, check=False
+    )
+    made: Row = {}
+    if process.returncode == 0:
+        made = json.loads(process.stdout.splitlines()[-1])
+    elif process.returncode < 0:
+        made = {"error": f"died of {signal.Signals(-process.returncode).name}"}
+    else:
+        made = {"error": (process.stderr.strip().splitlines() or ["no message"])[-1]}
+    row = {**wanted, **made, "seconds": round(time.monotonic() - start)}
+    with log.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(json.dumps(row), file=sys.stderr, flush=True)
+    return row
+
+
+def _row(name: str, levels: str, side: int, classes: int) -> Row:
+    tf.keras.utils.set_random_seed(SEED)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", zoo.BinarizeWarning)
+        low, high = levels.split(",")
+        model = zoo.MODELS[name]((side, side, 3), classes, (int(low), int(high)))
+    notes = [str(w.message) for w in caught if w.category is zoo.BinarizeWarning]
+    floats = [layer for layer in binary_layers(model) if isinstance(layer, lq.layers.QuantDense)]
+    images = np.random.default_rng(SEED).normal(size=(IMAGES, side, side, 3)).astype(np.float32)
+    _calibrate(model, images)
+    tflite = convert(model, allow_float=[layer.name for layer in floats])
+    report = verify(model, tflite, images)
+    return {
+        "binary": len(binary_layers(model)),
+        "packed": len(report.packed),
+        "left_float": {layer.name: why_float(layer) for layer in floats},
+        "notes": notes,
+        "bytes": report.size_bytes,
+        "agreement": report.agreement,
+        "max_abs_difference": report.max_abs_difference,
+        "largest_output": float(np.abs(report.keras_outputs).max()),
+    }
+
+
+def _calibrate(model: tf.keras.Model, images: np.ndarray) -> None:
+    """Makes batch normalization somewhat as after training.
+
+    With the initial one many sums in a network are exactly 0, and at borders LCE's kernels round
+    such a sum to either side of it.
+    """
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # the statistics are those of the images
+            if layer.center:
+                layer.beta.assign(tf.random.normal(layer.beta.shape, stddev=0.1))
+    model(images, training=True)
+
+
+def _stock_row(name: str, levels: str, side: int, classes: int) -> Row:
+    """The model as Larq Zoo makes it, converted as Larq's guide says."""
+    _, stock = getattr(zoo, f"SiMaN{name}Factory").__bases__
+    model = stock(input_shape=(side, side, 3), num_classes=classes).build()
+    tflite = lce.convert_keras_model(model)
+    return {
+        "binary": len(binary_layers(model)),
+        "packed": operators(tflite).count("LceBconv2d"),
+        "bytes": len(tflite),
+    }
+
+
+def _table(models: list[list[Row]]) -> str:
+    lines = [
+        "| model | levels | binary layers | 1-bit in the file | left float | file, MB | of (-1, 1) "
+        "| stock: 1-bit, file | agreement of top-1 | largest difference |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for stock, *ours in models:
+        stock_cell = stock.get("error") or (
+            f"{stock['packed']} of {stock['binary']}, {stock['bytes'] / 1e6:.2f} MB"
+        )
+        for row in ours:
+            start = f"| {row['model']} | ({row['levels'].replace(',', ', ')}) "
+            if "error" in row:
+                lines.append(f"{start}| {row['error']} | | | | | {stock_cell} | | |")
+                continue
+            share = row["bytes"] / ours[0]["bytes"] if "bytes" in ours[0] else float("nan")
+            lines.append(
+                f"{start}| {row['binary']} | {row['packed']} "
+                f"| {'; '.join(f'{k}: {v}' for k, v in row['left_float'].items()) or 'none'} "
+                f"| {row['bytes'] / 1e6:.2f} | {share:.3f} | {stock_cell} "
+                f"| {row['agreement']:.2%} of {IMAGES} | {row['max_abs_difference']:.1e} |"
+            )
+    notes = {note: None for _, *ours in models for row in ours for note in row.get("notes", [])}
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+
+
+if __name__ == "__main__":
+    main()
