@@ -154,12 +154,19 @@ def _table(models: list[list[Row]]) -> str:
             share = row["bytes"] / ours[0]["bytes"] if "bytes" in ours[0] else float("nan")
             lines.append(
                 f"{start}| {row['binary']} | {row['packed']} "
-                f"| {'; '.join(f'{k}: {v}' for k, v in row['left_float'].items()) or 'none'} "
+                f"| {_left_float(row['left_float'])} "
                 f"| {row['bytes'] / 1e6:.2f} | {share:.3f} | {stock_cell} "
                 f"| {row['agreement']:.2%} of {IMAGES} | {row['max_abs_difference']:.1e} |"
             )
     notes = {note: None for _, *ours in models for row in ours for note in row.get("notes", [])}
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+    return "\n".join([*lines, "", *(f"- {' '.join(note.split())}" for note in notes)])
+
+
+def _left_float(reasons: dict[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for layer, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(layer)
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items()) or "none"
 
 
 if __name__ == "__main__":
