@@ -10,7 +10,7 @@ quickstart: $(VENV)/ready
 	$(RUN) train/cifar.py --model resnet20 --dataset fashion_mnist_mini
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -m ""
+	$(RUN) -m pytest -m "" -n 2
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
@@ -19,7 +19,7 @@ lint: $(VENV)/ready
 
 # The fast tests on the newest versions that work together.
 compat: $(COMPAT)/ready
-	TF_USE_LEGACY_KERAS=1 $(COMPAT)/bin/python -m pytest
+	TF_USE_LEGACY_KERAS=1 $(COMPAT)/bin/python -m pytest -n 2
 
 benchmark: $(VENV)/ready
 	$(RUN) benchmarks/train_step.py
