@@ -4,9 +4,9 @@
     python tools/make_photos.py --output data
 
 The photographs are those that the scikit-image wheel ships (public domain and CC0, listed in its
-skimage/data/README.txt). Every image is a random part of one of them, as a JPEG of 200 to 500
-pixels a side, and its class is the photograph. What a network reaches on it says that training
-works and nothing more.
+skimage/data/README.txt). Every image is a random part of one of them, as a JPEG of 500 x 375 or
+375 x 500 pixels, which are ImageNet's most frequent sizes, and its class is the photograph. What a
+network reaches on it says that training works and nothing more.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ PHOTOS = {
     "retina": data.retina,
     "rocket": data.rocket,
 }
-SMALLEST, LARGEST = 200, 500
+LONG, SHORT = 500, 375
 
 
 class Photos(tfds.core.GeneratorBasedBuilder):
-    """Random parts of ten photographs, as encoded JPEGs of many sizes."""
+    """Random parts of ten photographs, as encoded JPEGs."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -78,13 +78,13 @@ class Photos(tfds.core.GeneratorBasedBuilder):
 
 def random_part(image: Image.Image, draw: np.random.Generator) -> io.BytesIO:
     """A random part of an image, as a JPEG."""
-    width, height = (int(draw.integers(SMALLEST, min(LARGEST, side) + 1)) for side in image.size)
-    left, top = (
-        int(draw.integers(0, side - part + 1))
-        for side, part in zip(image.size, (width, height), strict=True)
-    )
+    size = (LONG, SHORT) if draw.random() < 0.5 else (SHORT, LONG)
+    scale = draw.uniform(0.6, 1.0) * min(a / b for a, b in zip(image.size, size, strict=True))
+    part = [side * scale for side in size]
+    left, top = (draw.uniform(0, a - b) for a, b in zip(image.size, part, strict=True))
+    box = (left, top, left + part[0], top + part[1])
     jpeg = io.BytesIO()
-    image.crop((left, top, left + width, top + height)).save(jpeg, "JPEG", quality=90)
+    image.resize(size, Image.Resampling.BICUBIC, box).save(jpeg, "JPEG", quality=95)
     jpeg.seek(0)
     return jpeg
 

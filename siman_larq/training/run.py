@@ -127,7 +127,8 @@ def _settings(recipe: Recipe, experiment: Any) -> list[tf.keras.callbacks.Callba
     """What changes from epoch to epoch."""
     by_epoch = schedule(recipe, experiment)
     rate = [tf.keras.callbacks.LearningRateScheduler(by_epoch)] if by_epoch else []
-    return [*rate, ClipAnnealing(recipe.clip_start)]
+    clip = [ClipAnnealing(recipe.clip_start)] if recipe.clip_start else []
+    return [*rate, *clip]
 
 
 @dataclass(frozen=True)
