@@ -33,6 +33,10 @@ def network(input_shape=(32, 32, 3), num_classes=10, conv=SiMaNConv2D):
 
 
 if __name__ == "__main__":
+    if "mirrored" in sys.argv:
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )
     models.resnet20 = network
     from siman_larq.training.cli import cifar
 

@@ -5,8 +5,8 @@
 
 The photographs are those that the scikit-image wheel ships (public domain and CC0, listed in its
 skimage/data/README.txt). Every image is a random part of one of them, as a JPEG of 500 x 375 or
-375 x 500 pixels, which are ImageNet's most frequent sizes, and its class is the photograph. What a
-network reaches on it says that training works and nothing more.
+375 x 500 pixels and about 100 kB, as most of ImageNet's are, and its class is the photograph. What
+a network reaches on it says that training works and nothing more.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ def random_part(image: Image.Image, draw: np.random.Generator) -> io.BytesIO:
     left, top = (draw.uniform(0, a - b) for a, b in zip(image.size, part, strict=True))
     box = (left, top, left + part[0], top + part[1])
     jpeg = io.BytesIO()
-    image.resize(size, Image.Resampling.BICUBIC, box).save(jpeg, "JPEG", quality=95)
+    image.resize(size, Image.Resampling.BICUBIC, box).save(jpeg, "JPEG", quality=98)
     jpeg.seek(0)
     return jpeg
 
