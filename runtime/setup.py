@@ -1,0 +1,78 @@
+"""Builds the native library; all else is in setup.cfg.
+
+The library is no Python module: it is loaded by its path. So one wheel serves every Python, and
+no Python headers are needed.
+"""
+
+import sys
+from pathlib import Path
+
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
+from wheel.bdist_wheel import bdist_wheel
+
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-pthread"]
+# No fused multiply-add: outputs must equal those of Larq Compute Engine bit for bit.
+FLAGS += ["-ffp-contract=off"]
+FLAGS += ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
+# Each instruction set is compiled for itself, and entered only where the processor has it.
+FLAGS_OF = {
+    "kernel_avx2": ["-mavx2"],
+    "kernel_avx512": ["-mavx512f", "-mavx512bw", "-mavx512vpopcntdq"],
+}
+
+
+class BuildLibrary(build_ext):
+    def get_ext_filename(self, fullname: str) -> str:
+        return str(Path(*fullname.split(".")).with_suffix(".so"))
+
+    def build_extension(self, ext: Extension) -> None:
+        is_x86 = "x86_64" in self.plat_name or "amd64" in self.plat_name
+        objects = []
+        for source in ext.sources:
+            extra = FLAGS_OF.get(Path(source).stem, []) if is_x86 else []
+            objects += self.compiler.compile(
+                [source], output_dir=self.build_temp, extra_postargs=FLAGS + extra
+            )
+        self.compiler.link_shared_object(
+            objects,
+            self.get_ext_fullpath(ext.name),
+            extra_postargs=["-pthread", "-Wl,-s"],
+            target_lang="c++",
+        )
+
+
+class AnyPython(bdist_wheel):
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self) -> "tuple[str, str, str]":
+        return "py3", "none", super().get_tag()[2]
+
+
+class WithLibrary(Distribution):
+    def has_ext_modules(self) -> bool:
+        return True
+
+
+if not sys.platform.startswith("linux"):
+    raise SystemExit(
+        "siman-runtime runs on Linux only; on macOS and Windows use "
+        "larq-compute-engine's own wheels."
+    )
+
+setup(
+    distclass=WithLibrary,
+    cmdclass={"build_ext": BuildLibrary, "bdist_wheel": AnyPython},
+    ext_modules=[
+        # Optional: without a compiler the package installs, and says on import what to do.
+        Extension(
+            "siman_runtime.libsiman_runtime",
+            sources=sorted(str(path) for path in Path("src").glob("*.cc")),
+            depends=sorted(str(path) for path in Path("src").glob("*.h")),
+            language="c++",
+            optional=True,
+        )
+    ],
+)

@@ -1,0 +1,135 @@
+"""The native library: a TensorFlow Lite external delegate, and some functions of its own."""
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+import re
+from pathlib import Path
+
+from siman_runtime.errors import LibraryError
+
+__all__ = [
+    "LITERT_RANGE",
+    "check_litert",
+    "delegate",
+    "kernel_name",
+    "last_error",
+    "peak_bits_per_second",
+    "profile",
+    "profiled",
+]
+
+LITERT_RANGE = ((1, 1, 2), (2, 4))
+"""Lowest version of ai-edge-litert that works, and the first that is not tested."""
+
+_NAME = "libsiman_runtime.so"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def check_litert() -> None:
+    """Raises `LibraryError` if ai-edge-litert is absent or of a version that is not tested."""
+    lowest, beyond = (".".join(map(str, version)) for version in LITERT_RANGE)
+    wanted = f'"ai-edge-litert>={lowest},<{beyond}"'
+    try:
+        found = importlib.metadata.version("ai-edge-litert")
+    except importlib.metadata.PackageNotFoundError:
+        raise LibraryError(f"ai-edge-litert is not installed: pip install {wanted}") from None
+    if not LITERT_RANGE[0] <= _version(found) < LITERT_RANGE[1]:
+        raise LibraryError(
+            f"ai-edge-litert {found} is not among the versions that siman-runtime knows the inside "
+            f"of: pip install {wanted}"
+        )
+
+
+def _path() -> Path:
+    path = Path(os.environ.get("SIMAN_LIBRARY") or Path(__file__).with_name(_NAME))
+    if not path.exists():
+        raise LibraryError(
+            f"siman-runtime's native library is absent ({path}): it was installed from source "
+            "where no C++ compiler was found. Install one (Debian, Raspberry Pi OS: sudo apt "
+            "install g++) and then: pip install --force-reinstall --no-cache-dir siman-runtime"
+        )
+    return path
+
+
+@functools.lru_cache(maxsize=1)
+def _library() -> ctypes.CDLL:
+    path = _path()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise LibraryError(
+            f"{path} cannot be loaded here ({error}): it was built for another system. Install "
+            "siman-runtime again with pip on this machine."
+        ) from error
+    library.siman_kernel_name.restype = ctypes.c_char_p
+    library.siman_last_error.restype = ctypes.c_char_p
+    library.siman_peak_bits_per_second.restype = ctypes.c_double
+    library.siman_profile.argtypes = [ctypes.c_bool]
+    library.siman_profile_text.restype = ctypes.c_size_t
+    library.siman_profile_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    return library
+
+
+def last_error() -> str:
+    """Text of the last error in the native library on this thread."""
+    return _library().siman_last_error().decode(errors="replace")
+
+
+def kernel_name() -> str:
+    """The instruction set in use: `"avx512"`, `"avx2"`, `"neon"` or `"portable"`.
+
+    # Raises
+        LibraryError: If the environment variable SIMAN_KERNEL names one that does not run here.
+    """
+    name = _library().siman_kernel_name()
+    if name is None:
+        raise LibraryError(last_error())
+    return name.decode()
+
+
+def peak_bits_per_second() -> float:
+    """Bits that one core counts per second if it does nothing else; measured now."""
+    kernel_name()
+    return _library().siman_peak_bits_per_second()
+
+
+def profile(on: bool) -> None:
+    """Starts or stops timing the ops of this process, and forgets all times."""
+    _library().siman_profile(on)
+
+
+def profiled() -> "list[tuple[int, str, str, float]]":
+    """(tensor, op, output dimensions, seconds) of all ops since `profile(True)`, in their order."""
+    size = _library().siman_profile_text(None, 0)
+    text = ctypes.create_string_buffer(size)
+    _library().siman_profile_text(text, size)
+    rows = [line.split("\t") for line in text.value.decode().splitlines()]
+    return [(int(tensor), op, dims, int(ns) / 1e9) for tensor, op, dims, ns in rows]
+
+
+def delegate():
+    """The delegate, for people who drive `ai_edge_litert.interpreter.Interpreter` themselves.
+
+    !!! example
+        ```python
+        interpreter = ai_edge_litert.interpreter.Interpreter(
+            "model.tflite", experimental_delegates=[siman_runtime.delegate()], num_threads=4
+        )
+        ```
+
+    # Returns
+        What `ai_edge_litert.interpreter.load_delegate` returns.
+
+    # Raises
+        LibraryError: If the native library or ai-edge-litert is absent or unfit.
+    """
+    check_litert()
+    kernel_name()
+    from ai_edge_litert.interpreter import load_delegate
+
+    return load_delegate(str(_path()))

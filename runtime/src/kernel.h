@@ -1,0 +1,66 @@
+// What depends on the instruction set: counting the bits in which weights and activations differ,
+// turning counts into outputs, and packing signs. One table of functions per instruction set.
+#ifndef SIMAN_KERNEL_H_
+#define SIMAN_KERNEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace siman {
+
+constexpr int kLanes = 16;      // output channels of one pass
+constexpr int kMostPixels = 8;  // output positions of one pass, at most
+
+// One pass over the receptive fields of some neighbouring output positions. A receptive field is
+// `segments` runs of `words` consecutive words.
+struct Patch {
+  const std::uint32_t* weights;     // [segments][words][kLanes]
+  const std::uint32_t* input;       // of the first position
+  std::ptrdiff_t pixel_stride;      // words from one position to the next
+  const std::ptrdiff_t* offsets;    // [segments], from `input`
+  int segments;
+  int words;
+};
+
+// Parameters of kLanes output channels, each array of that length.
+struct Transform {
+  std::int32_t low;   // bounds of 2 * count, by the fused activation
+  std::int32_t high;
+  const float* multiplier;
+  const float* bias;
+  const std::int32_t* threshold;
+};
+
+struct Kernel {
+  const char* name;
+  int most_pixels;
+  // counts[p * kLanes + l]: differing bits of position p and channel l. By position count - 1.
+  void (*count[kMostPixels])(const Patch&, std::int32_t* counts);
+  // y = float(clamp(2 * count)) * multiplier + bias, kLanes of them.
+  void (*to_float)(const std::int32_t* counts, const Transform&, float* output);
+  // The same, rounded half away from zero and saturated.
+  void (*to_int8)(const std::int32_t* counts, const Transform&, std::int8_t* output);
+  // Bit l is counts[l] > threshold[l].
+  std::uint32_t (*to_bits)(const std::int32_t* counts, const Transform&);
+  // Bit c of word w is values[32 * w + c] < 0.
+  void (*pack)(const float* values, std::int64_t words, std::uint32_t* output);
+  // Counts bits in registers, for nothing but the time it takes; returns how many bits.
+  std::int64_t (*count_in_registers)(std::int64_t rounds);
+};
+
+extern const Kernel kPortableKernel;
+#if defined(__x86_64__)
+extern const Kernel kAvx2Kernel;
+extern const Kernel kAvx512Kernel;
+#elif defined(__aarch64__)
+extern const Kernel kNeonKernel;
+#endif
+
+// The fastest that this processor runs, or what the environment variable SIMAN_KERNEL names.
+// Throws Error if that is unknown or does not run here.
+const Kernel& chosen_kernel();
+
+}  // namespace siman
+
+#endif  // SIMAN_KERNEL_H_

@@ -1,0 +1,91 @@
+// What the ops of Larq Compute Engine do to tensors, apart from any runtime.
+//
+// Bits: channel c of an image position is bit c % 32 of word c / 32, least significant first; a
+// set bit is -1, a clear one +1, and bits past the last channel are clear.
+#ifndef SIMAN_OPS_H_
+#define SIMAN_OPS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel.h"
+#include "options.h"
+#include "thread_pool.h"
+
+namespace siman {
+
+enum class Type { kFloat32, kInt8, kBool, kBits };
+
+using Dims = std::vector<int>;
+
+constexpr int kWordBits = 32;
+
+inline int words_for(int channels) { return channels / kWordBits + (channels % kWordBits != 0); }
+
+// Elements of a tensor; throws Error above 2^28 or below 1 in a dimension.
+std::int64_t elements(const std::string& op, const Dims& dims);
+
+struct Tensor {
+  Type type = Type::kFloat32;
+  Dims dims;
+  const void* data = nullptr;  // of constants only
+  float scale = 1.0f;          // of int8 only
+  int zero_point = 0;
+};
+
+class Op {
+ public:
+  Op(std::string name, const Kernel& kernel) : name_(std::move(name)), kernel_(kernel) {}
+  virtual ~Op() = default;
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+
+  // Makes ready for inputs of these dimensions and returns the output's. Throws Error.
+  virtual Dims prepare(const Dims& input) = 0;
+  // Does not throw; `input` and `output` have the prepared dimensions.
+  virtual void run(const void* input, void* output, ThreadPool& pool) = 0;
+
+  const std::string& name() const { return name_; }
+
+ protected:
+  const std::string name_;
+  const Kernel& kernel_;
+};
+
+// `inputs` and `output` as the model declares them; `inputs[0]` is the only one that is no
+// constant, and an absent input is null. Each throws Error for what it does not know.
+using Inputs = std::vector<std::unique_ptr<Tensor>>;
+std::unique_ptr<Op> make_quantize(const Kernel&, const Inputs&, const Tensor& output);
+std::unique_ptr<Op> make_dequantize(const Kernel&, const Inputs&, const Tensor& output);
+std::unique_ptr<Op> make_max_pool(const Kernel&, const Options&, const Inputs&,
+                                  const Tensor& output);
+std::unique_ptr<Op> make_convolution(const Kernel&, const Options&, const Inputs&,
+                                     const Tensor& output);
+
+// A window that moves over one spatial dimension.
+struct Window {
+  int size = 1;
+  int stride = 1;
+  int dilation = 1;
+  bool same = false;  // padding as for TensorFlow's "SAME", else "VALID"
+
+  int input = 0;
+  int output = 0;
+  int before = 0;  // padded positions before the first
+
+  std::int64_t reach() const { return std::int64_t{size - 1} * dilation + 1; }
+  // Sets the last three; throws Error if there is no output.
+  void fit(const std::string& op, int positions);
+  // The input position under a tap; may lie outside.
+  int at(int position, int tap) const { return position * stride - before + tap * dilation; }
+  bool inside(int position, int tap) const {
+    const int place = at(position, tap);
+    return place >= 0 && place < input;
+  }
+};
+
+}  // namespace siman
+
+#endif  // SIMAN_OPS_H_

@@ -1,0 +1,196 @@
+// LceQuantize (signs to bits) and LceDequantize (bits to signs), and what all ops share.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "error.h"
+#include "ops.h"
+
+namespace siman {
+
+std::int64_t elements(const std::string& op, const Dims& dims) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 28;
+  std::int64_t count = 1;
+  for (const int size : dims) {
+    if (size < 1) fail(op, ": a tensor has a dimension of ", size, "; at least 1 is needed.");
+    count *= size;
+    if (count > kMost) fail(op, ": a tensor has more than ", kMost, " elements.");
+  }
+  return count;
+}
+
+void Window::fit(const std::string& op, int positions) {
+  const std::int64_t covered = same ? positions : positions - reach() + 1;
+  const std::int64_t count = covered <= 0 ? 0 : (covered + stride - 1) / stride;
+  if (count < 1) {
+    fail(op, ": an input of ", positions, " positions is smaller than the window, which reaches over ",
+         reach(), ".");
+  }
+  input = positions;
+  output = static_cast<int>(count);
+  const std::int64_t padding = (count - 1) * stride + reach() - positions;
+  if (padding / 2 > (1 << 20)) fail(op, ": a window that reaches over ", reach(), " is too large.");
+  before = same ? static_cast<int>(std::max<std::int64_t>(padding, 0) / 2) : 0;
+}
+
+namespace {
+
+constexpr std::int64_t kGrain = 64;  // words that are worth a call
+
+void check_rank(const std::string& op, const Dims& dims) {
+  if (dims.empty() || dims.size() > 6) {
+    fail(op, ": a tensor of rank ", dims.size(), "; 1 to 6 is allowed.");
+  }
+}
+
+class Quantize final : public Op {
+ public:
+  Quantize(const Kernel& kernel, const Tensor& input)
+      : Op("LceQuantize", kernel), type_(input.type), zero_point_(input.zero_point) {}
+
+  Dims prepare(const Dims& input) override {
+    check_rank(name_, input);
+    rows_ = elements(name_, input) / input.back();
+    channels_ = input.back();
+    Dims output = input;
+    output.back() = words_for(channels_);
+    return output;
+  }
+
+  void run(const void* input, void* output, ThreadPool& pool) override {
+    auto* words = static_cast<std::uint32_t*>(output);
+    const std::int64_t row_words = words_for(channels_);
+    if (type_ == Type::kFloat32 && channels_ % kWordBits == 0) {
+      const auto* values = static_cast<const float*>(input);
+      pool.run(rows_ * row_words, kGrain, [&](std::int64_t begin, std::int64_t end) {
+        kernel_.pack(values + begin * kWordBits, end - begin, words + begin);
+      });
+      return;
+    }
+    pool.run(rows_, std::max<std::int64_t>(kGrain / row_words, 1),
+             [&](std::int64_t begin, std::int64_t end) {
+               for (std::int64_t row = begin; row < end; ++row) {
+                 pack_row(input, row * channels_, words + row * row_words);
+               }
+             });
+  }
+
+ private:
+  void pack_row(const void* input, std::int64_t from, std::uint32_t* words) const {
+    if (type_ == Type::kFloat32) {
+      const auto* values = static_cast<const float*>(input) + from;
+      const int whole = channels_ / kWordBits;
+      kernel_.pack(values, whole, words);
+      pack_rest(whole * kWordBits, words, [&](int c) { return values[c] < 0.0f; });
+    } else if (type_ == Type::kInt8) {
+      const auto* values = static_cast<const std::int8_t*>(input) + from;
+      pack_rest(0, words, [&](int c) { return values[c] < zero_point_; });
+    } else {
+      const auto* values = static_cast<const std::uint8_t*>(input) + from;
+      pack_rest(0, words, [&](int c) { return values[c] == 0; });
+    }
+  }
+
+  template <class IsNegative>
+  void pack_rest(int first, std::uint32_t* words, IsNegative is_negative) const {
+    for (int begin = first; begin < channels_; begin += kWordBits) {
+      const int end = std::min(begin + kWordBits, channels_);
+      std::uint32_t word = 0;
+      for (int c = begin; c < end; ++c) {
+        word |= static_cast<std::uint32_t>(is_negative(c)) << (c - begin);
+      }
+      words[begin / kWordBits] = word;
+    }
+  }
+
+  const Type type_;
+  const int zero_point_;
+  std::int64_t rows_ = 0;
+  int channels_ = 0;
+};
+
+class Dequantize final : public Op {
+ public:
+  Dequantize(const Kernel& kernel, const Tensor& output)
+      : Op("LceDequantize", kernel), type_(output.type), channels_(output.dims.back()) {
+    if (type_ == Type::kInt8) {
+      if (!(output.scale > 0.0f)) fail(name_, ": an int8 output with scale ", output.scale, ".");
+      const float step = std::round(std::min(1.0f / output.scale, 1024.0f));
+      plus_ = static_cast<std::int8_t>(std::min(output.zero_point + static_cast<int>(step), 127));
+      minus_ = static_cast<std::int8_t>(std::max(output.zero_point - static_cast<int>(step), -128));
+    }
+  }
+
+  Dims prepare(const Dims& input) override {
+    check_rank(name_, input);
+    if (input.back() != words_for(channels_)) {
+      fail(name_, ": ", input.back(), " words of input cannot hold ", channels_,
+           " channels of output. The file is damaged: convert the model again.");
+    }
+    rows_ = elements(name_, input) / input.back();
+    Dims output = input;
+    output.back() = channels_;
+    elements(name_, output);
+    return output;
+  }
+
+  void run(const void* input, void* output, ThreadPool& pool) override {
+    const auto* words = static_cast<const std::uint32_t*>(input);
+    pool.run(rows_, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      if (type_ == Type::kFloat32) {
+        unpack(words, begin, end, static_cast<float*>(output), 1.0f, -1.0f);
+      } else if (type_ == Type::kInt8) {
+        unpack(words, begin, end, static_cast<std::int8_t*>(output), plus_, minus_);
+      } else {
+        unpack(words, begin, end, static_cast<bool*>(output), true, false);
+      }
+    });
+  }
+
+ private:
+  template <class Value>
+  void unpack(const std::uint32_t* words, std::int64_t begin, std::int64_t end, Value* values,
+              Value plus, Value minus) const {
+    const std::int64_t row_words = words_for(channels_);
+    for (std::int64_t row = begin; row < end; ++row) {
+      for (int c = 0; c < channels_; ++c) {
+        const std::uint32_t word = words[row * row_words + c / kWordBits];
+        values[row * channels_ + c] = (word >> (c % kWordBits) & 1) != 0 ? minus : plus;
+      }
+    }
+  }
+
+  const Type type_;
+  const int channels_;
+  std::int8_t plus_ = 0;
+  std::int8_t minus_ = 0;
+  std::int64_t rows_ = 0;
+};
+
+void check(const char* op, bool holds, const char* what) {
+  if (!holds) {
+    fail(op, ": ", what, " The model is damaged, or newer than this siman-runtime.");
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Op> make_quantize(const Kernel& kernel, const Inputs& inputs,
+                                  const Tensor& output) {
+  check("LceQuantize", inputs.size() == 1 && inputs[0], "it takes one input.");
+  check("LceQuantize", inputs[0]->type != Type::kBits, "its input is float32, int8 or bool.");
+  check("LceQuantize", output.type == Type::kBits, "its output is int32.");
+  return std::make_unique<Quantize>(kernel, *inputs[0]);
+}
+
+std::unique_ptr<Op> make_dequantize(const Kernel& kernel, const Inputs& inputs,
+                                    const Tensor& output) {
+  check("LceDequantize", inputs.size() == 1 && inputs[0], "it takes one input.");
+  check("LceDequantize", inputs[0]->type == Type::kBits, "its input is int32.");
+  check("LceDequantize", output.type != Type::kBits, "its output is float32, int8 or bool.");
+  check("LceDequantize", !output.dims.empty() && output.dims.back() > 0,
+        "its output has no channels.");
+  return std::make_unique<Dequantize>(kernel, output);
+}
+
+}  // namespace siman
