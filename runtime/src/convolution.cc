@@ -77,6 +77,10 @@ class Convolution final : public Op {
   const std::uint32_t* padded(const std::uint32_t* image);
   void run_unit(const std::uint32_t* image, void* output, std::int64_t unit) const;
   void run_pass(const Pass& pass) const;
+  template <class Value, class Function>
+  void write_values(Function function, const std::int32_t* counts, int pixels,
+                    const Transform& transform, int lanes, Value* output) const;
+  void add_corrections(const Pass& pass, std::size_t lane, int lanes, float* output) const;
   void write_bits(std::uint32_t bits, std::uint32_t* pixel, int channel, int lanes) const;
 
   Window rows_;
@@ -401,28 +405,45 @@ void Convolution::run_pass(const Pass& pass) const {
   const Transform transform = {low_, high_, &multiplier_[lane], &bias_[lane], &threshold_[lane]};
   const int channel = channel_of(pass.block), lanes = lanes_of(pass.block);
   const std::int64_t pixel = std::int64_t{pass.y} * columns_.output + pass.x;
-  for (int p = 0; p < pass.pixels; ++p) {
-    const std::int32_t* count = counts + p * kLanes;
-    if (type_ == Type::kBits) {
-      auto* to = static_cast<std::uint32_t*>(pass.output) + (pixel + p) * words_for(filters_);
-      write_bits(kernel_.to_bits(count, transform), to, channel, lanes);
-    } else if (type_ == Type::kInt8) {
-      alignas(16) std::int8_t values[kLanes];
-      kernel_.to_int8(count, transform, values);
-      auto* to = static_cast<std::int8_t*>(pass.output) + (pixel + p) * filters_ + channel;
-      std::memcpy(to, values, static_cast<std::size_t>(lanes));
-    } else {
-      alignas(64) float values[kLanes];
-      auto* to = static_cast<float*>(pass.output) + (pixel + p) * filters_ + channel;
-      float* result = lanes == kLanes ? to : values;
-      kernel_.to_float(count, transform, result);
-      if (pad_with_zeros_) {
-        const auto& added =
-            corrections_[row_edge_[pass.y] * column_edges_ + column_edge_[pass.x + p]];
-        for (int l = 0; l < (added.empty() ? 0 : kLanes); ++l) result[l] += added[lane + l];
-      }
-      if (lanes != kLanes) std::copy(values, values + lanes, to);
+  if (type_ == Type::kBits) {
+    std::uint32_t bits[kMostPixels];
+    kernel_.to_bits(counts, pass.pixels, transform, bits);
+    auto* to = static_cast<std::uint32_t*>(pass.output) + pixel * words_for(filters_);
+    for (int p = 0; p < pass.pixels; ++p, to += words_for(filters_)) {
+      write_bits(bits[p], to, channel, lanes);
     }
+  } else if (type_ == Type::kInt8) {
+    write_values(kernel_.to_int8, counts, pass.pixels, transform, lanes,
+                 static_cast<std::int8_t*>(pass.output) + pixel * filters_ + channel);
+  } else {
+    auto* to = static_cast<float*>(pass.output) + pixel * filters_ + channel;
+    write_values(kernel_.to_float, counts, pass.pixels, transform, lanes, to);
+    if (pad_with_zeros_) add_corrections(pass, lane, lanes, to);
+  }
+}
+
+// Whole blocks go where they belong at once; of a group's last block only the channels there are.
+template <class Value, class Function>
+void Convolution::write_values(Function function, const std::int32_t* counts, int pixels,
+                               const Transform& transform, int lanes, Value* output) const {
+  if (lanes == kLanes) {
+    function(counts, pixels, transform, output, filters_);
+    return;
+  }
+  alignas(64) Value values[kMostPixels * kLanes];
+  function(counts, pixels, transform, values, kLanes);
+  for (int p = 0; p < pixels; ++p) {
+    std::copy_n(values + p * kLanes, lanes, output + std::ptrdiff_t{p} * filters_);
+  }
+}
+
+void Convolution::add_corrections(const Pass& pass, std::size_t lane, int lanes,
+                                  float* output) const {
+  const int row = row_edge_[pass.y] * column_edges_;
+  for (int p = 0; p < pass.pixels; ++p, output += filters_) {
+    const std::vector<float>& added = corrections_[row + column_edge_[pass.x + p]];
+    if (added.empty()) continue;
+    for (int l = 0; l < lanes; ++l) output[l] += added[lane + l];
   }
 }
 

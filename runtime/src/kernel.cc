@@ -7,18 +7,44 @@
 
 #include "error.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace siman {
 namespace {
+
+#if defined(__x86_64__)
+struct Processor {
+  bool avx2 = false;
+  bool avx512 = false;
+};
+
+// By CPUID itself: __builtin_cpu_supports knows nothing where the compiler's runtime library is not
+// GCC's or LLVM's own. The system must save the registers, too (XGETBV).
+Processor processor() {
+  Processor found;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & bit_OSXSAVE) == 0) return found;
+  unsigned saved = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return found;
+  constexpr unsigned kAvxState = 0x06, kAvx512State = 0xe6;
+  constexpr unsigned kAvx2 = 1u << 5, kAvx512F = 1u << 16, kAvx512Bw = 1u << 30;
+  constexpr unsigned kVpopcntdq = 1u << 14;  // in ECX
+  found.avx2 = (saved & kAvxState) == kAvxState && (ebx & kAvx2) != 0;
+  found.avx512 = found.avx2 && (saved & kAvx512State) == kAvx512State && (ebx & kAvx512F) != 0 &&
+                 (ebx & kAvx512Bw) != 0 && (ecx & kVpopcntdq) != 0;
+  return found;
+}
+#endif
 
 std::vector<const Kernel*> runnable() {  // the fastest first
   std::vector<const Kernel*> kernels;
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vpopcntdq")) {
-    kernels.push_back(&kAvx512Kernel);
-  }
-  if (__builtin_cpu_supports("avx2")) kernels.push_back(&kAvx2Kernel);
+  const Processor found = processor();
+  if (found.avx512) kernels.push_back(&kAvx512Kernel);
+  if (found.avx2) kernels.push_back(&kAvx2Kernel);
 #elif defined(__aarch64__)
   kernels.push_back(&kNeonKernel);
 #endif

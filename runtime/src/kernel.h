@@ -37,12 +37,15 @@ struct Kernel {
   int most_pixels;
   // counts[p * kLanes + l]: differing bits of position p and channel l. By position count - 1.
   void (*count[kMostPixels])(const Patch&, std::int32_t* counts);
-  // y = float(clamp(2 * count)) * multiplier + bias, kLanes of them.
-  void (*to_float)(const std::int32_t* counts, const Transform&, float* output);
+  // The three below take the counts of `pixels` positions; outputs of neighbouring positions are
+  // `stride` values apart. y = float(clamp(2 * count)) * multiplier + bias, kLanes of them.
+  void (*to_float)(const std::int32_t* counts, int pixels, const Transform&, float* output,
+                   std::ptrdiff_t stride);
   // The same, rounded half away from zero and saturated.
-  void (*to_int8)(const std::int32_t* counts, const Transform&, std::int8_t* output);
-  // Bit l is counts[l] > threshold[l].
-  std::uint32_t (*to_bits)(const std::int32_t* counts, const Transform&);
+  void (*to_int8)(const std::int32_t* counts, int pixels, const Transform&, std::int8_t* output,
+                  std::ptrdiff_t stride);
+  // Bit l of output p is counts[p * kLanes + l] > threshold[l].
+  void (*to_bits)(const std::int32_t* counts, int pixels, const Transform&, std::uint32_t* output);
   // Bit c of word w is values[32 * w + c] < 0.
   void (*pack)(const float* values, std::int64_t words, std::uint32_t* output);
   // Counts bits in registers, for nothing but the time it takes; returns how many bits.

@@ -78,10 +78,15 @@ inline std::uint32_t sign_bits(__m256i x) {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(x)));
 }
 
-std::uint32_t compare_bits(const std::int32_t* counts, const Transform& transform) {
-  const __m256i low = _mm256_cmpgt_epi32(load(counts), load(transform.threshold));
-  const __m256i high = _mm256_cmpgt_epi32(load(counts + 8), load(transform.threshold + 8));
-  return sign_bits(low) | sign_bits(high) << 8;
+void compare_bits(const std::int32_t* counts, int pixels, const Transform& transform,
+                  std::uint32_t* output) {
+  const auto threshold = load(transform.threshold);
+  const auto threshold_high = load(transform.threshold + 8);
+  for (int p = 0; p < pixels; ++p, counts += kLanes) {
+    const __m256i low = _mm256_cmpgt_epi32(load(counts), threshold);
+    const __m256i high = _mm256_cmpgt_epi32(load(counts + 8), threshold_high);
+    output[p] = sign_bits(low) | sign_bits(high) << 8;
+  }
 }
 
 void pack(const float* values, std::int64_t words, std::uint32_t* output) {

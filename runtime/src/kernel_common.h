@@ -15,33 +15,40 @@ inline float transformed(std::int32_t count, const Transform& transform, int lan
   return static_cast<float>(doubled) * transform.multiplier[lane] + transform.bias[lane];
 }
 
-void to_float(const std::int32_t* __restrict counts, const Transform& transform,
-              float* __restrict output) {
+void to_float(const std::int32_t* __restrict counts, int pixels, const Transform& transform,
+              float* __restrict output, std::ptrdiff_t stride) {
   const Transform t = transform;
-  for (int lane = 0; lane < kLanes; ++lane) output[lane] = transformed(counts[lane], t, lane);
-}
-
-void to_int8(const std::int32_t* __restrict counts, const Transform& transform,
-             std::int8_t* __restrict output) {
-  const Transform t = transform;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    float value = transformed(counts[lane], t, lane);
-    value = value > -200.0f ? value : -200.0f;  // beyond both ends, and no number either
-    value = value < 200.0f ? value : 200.0f;
-    const int whole = static_cast<int>(value);
-    const float rest = value - static_cast<float>(whole);
-    int rounded = whole + (rest >= 0.5f) - (rest <= -0.5f);
-    rounded = rounded < -128 ? -128 : rounded;
-    output[lane] = static_cast<std::int8_t>(rounded > 127 ? 127 : rounded);
+  for (int p = 0; p < pixels; ++p, counts += kLanes, output += stride) {
+    for (int lane = 0; lane < kLanes; ++lane) output[lane] = transformed(counts[lane], t, lane);
   }
 }
 
-[[maybe_unused]] std::uint32_t to_bits(const std::int32_t* counts, const Transform& transform) {
-  std::uint32_t bits = 0;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    bits |= static_cast<std::uint32_t>(counts[lane] > transform.threshold[lane]) << lane;
+void to_int8(const std::int32_t* __restrict counts, int pixels, const Transform& transform,
+             std::int8_t* __restrict output, std::ptrdiff_t stride) {
+  const Transform t = transform;
+  for (int p = 0; p < pixels; ++p, counts += kLanes, output += stride) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      float value = transformed(counts[lane], t, lane);
+      value = value > -200.0f ? value : -200.0f;  // beyond both ends, and no number either
+      value = value < 200.0f ? value : 200.0f;
+      const int whole = static_cast<int>(value);
+      const float rest = value - static_cast<float>(whole);
+      int rounded = whole + (rest >= 0.5f) - (rest <= -0.5f);
+      rounded = rounded < -128 ? -128 : rounded;
+      output[lane] = static_cast<std::int8_t>(rounded > 127 ? 127 : rounded);
+    }
   }
-  return bits;
+}
+
+[[maybe_unused]] void to_bits(const std::int32_t* counts, int pixels, const Transform& transform,
+                              std::uint32_t* output) {
+  for (int p = 0; p < pixels; ++p, counts += kLanes) {
+    std::uint32_t bits = 0;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      bits |= static_cast<std::uint32_t>(counts[lane] > transform.threshold[lane]) << lane;
+    }
+    output[p] = bits;
+  }
 }
 
 }  // namespace
