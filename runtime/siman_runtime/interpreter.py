@@ -10,13 +10,12 @@ from typing import Any, Union
 import numpy as np
 
 from siman_runtime import library
+from siman_runtime.checks import check_file
 from siman_runtime.errors import ModelError
 
 __all__ = ["Interpreter"]
 
 Data = Union[np.ndarray, "list[np.ndarray]"]
-
-_MAGIC = b"TFL3"
 
 
 class Interpreter:
@@ -50,11 +49,7 @@ class Interpreter:
         if not 1 <= num_threads <= 64:
             raise ValueError(f"num_threads={num_threads}: 1 to 64 is allowed.")
         content = bytes(model) if isinstance(model, (bytes, bytearray)) else _read(model)
-        if len(content) < 16 or content[4:8] != _MAGIC:
-            raise ModelError(
-                f"The model ({len(content)} bytes) is no TFLite file, or a truncated one: bytes 4 "
-                "to 7 must be 'TFL3'. Copy it again."
-            )
+        check_file(content)
         delegate = library.delegate()
         from ai_edge_litert.interpreter import Interpreter as LiteRt
 
@@ -63,7 +58,10 @@ class Interpreter:
             self._interpreter = LiteRt(
                 model_content=content, experimental_delegates=[delegate], num_threads=num_threads
             )
-            self._interpreter.allocate_tensors()
+            self._allocate()
+
+    def _allocate(self) -> None:
+        self._interpreter.allocate_tensors()
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
 
@@ -111,9 +109,7 @@ class Interpreter:
         with _as_model_errors():
             for details, shape in zip(self._inputs, shapes):
                 self._interpreter.resize_tensor_input(details["index"], list(shape))
-            self._interpreter.allocate_tensors()
-        self._inputs = self._interpreter.get_input_details()
-        self._outputs = self._interpreter.get_output_details()
+            self._allocate()
 
     def predict(self, x: "Union[Data, Iterator[Data]]", verbose: int = 0) -> Data:
         """Outputs for a batch of inputs, computed as many at a time as the inputs' shapes say.

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "error.h"
@@ -85,8 +86,6 @@ Tensor described(const TfLiteTensor& raw, const std::string& op) {
   return tensor;
 }
 
-using Maker = std::unique_ptr<Op> (*)(const Kernel&, const Options&, const Inputs&, const Tensor&);
-
 std::unique_ptr<Op> make(const std::string& name, const TfLiteNode& node, const Kernel& kernel,
                          const Inputs& inputs, const Tensor& output) {
   if (name == "LceQuantize") return make_quantize(kernel, inputs, output);
@@ -95,9 +94,7 @@ std::unique_ptr<Op> make(const std::string& name, const TfLiteNode& node, const 
       node.custom_initial_data_size < 0 ? 0 : static_cast<std::size_t>(node.custom_initial_data_size);
   const Options options(name, node.custom_initial_data, size);
   if (name == "LceBconv2d") return make_convolution(kernel, options, inputs, output);
-  if (name == "LceBMaxPool2d") return make_max_pool(kernel, options, inputs, output);
-  fail("Op ", name, " of Larq Compute Engine is unknown; known are LceQuantize, LceDequantize, "
-       "LceBconv2d and LceBMaxPool2d. Update siman-runtime.");
+  return make_max_pool(kernel, options, inputs, output);
 }
 
 struct Step {
@@ -116,8 +113,10 @@ Step make_step(TfLiteContext* context, int index, const Kernel& kernel) {
     fail("node ", index, " of the model cannot be read. The file is damaged.");
   }
   const std::string name = registration->custom_name;
-  if (registration->version != 1) {
-    fail(name, ": version ", registration->version, "; known is 1. Update siman-runtime.");
+  if (name != "LceQuantize" && name != "LceDequantize" && name != "LceBconv2d" &&
+      name != "LceBMaxPool2d") {
+    fail("Op ", name, " of Larq Compute Engine is unknown; known are LceQuantize, LceDequantize, "
+         "LceBconv2d and LceBMaxPool2d. Update siman-runtime.");
   }
   const std::vector<int> outputs = values_of(node->outputs);
   if (outputs.size() != 1) fail(name, ": ", outputs.size(), " outputs; it has one.");
@@ -159,8 +158,8 @@ std::string text_of(const Dims& dims) {
 class Partition {
  public:
   Partition(TfLiteContext* context, const TfLiteDelegateParams& params, const Kernel& kernel,
-            int threads)
-      : outputs_(values_of(params.output_tensors)), pool_(threads) {
+            std::shared_ptr<ThreadPool> pool)
+      : outputs_(values_of(params.output_tensors)), pool_(std::move(pool)) {
     for (const int index : values_of(params.nodes_to_replace)) {
       steps_.push_back(make_step(context, index, kernel));
     }
@@ -239,11 +238,11 @@ class Partition {
 
   void run(Step& step, const void* input, void* output) {
     if (!profile().on) {
-      step.op->run(input, output, pool_);
+      step.op->run(input, output, *pool_);
       return;
     }
     const auto start = std::chrono::steady_clock::now();
-    step.op->run(input, output, pool_);
+    step.op->run(input, output, *pool_);
     const auto spent = std::chrono::steady_clock::now() - start;
     const std::lock_guard<std::mutex> lock(profile().mutex);
     const std::string key = std::to_string(step.output) + "\t" + step.op->name() + "\t" +
@@ -257,7 +256,11 @@ class Partition {
   std::vector<int> outputs_;
   std::map<int, Dims> inputs_;
   std::map<int, void*> data_;
-  ThreadPool pool_;
+  std::shared_ptr<ThreadPool> pool_;
+};
+
+struct Delegate : TfLiteDelegate {
+  std::shared_ptr<ThreadPool> pool;  // one for all partitions of an interpreter
 };
 
 // What Python reads when the runtime's own message is lost.
@@ -285,8 +288,12 @@ void* init(TfLiteContext* context, const char* buffer, std::size_t) {
   Partition* partition = nullptr;
   guarded(context, [&] {
     const auto& params = *reinterpret_cast<const TfLiteDelegateParams*>(buffer);
-    const int threads = std::clamp(context->recommended_num_threads, 1, kMostThreads);
-    partition = new Partition(context, params, chosen_kernel(), threads);
+    auto& pool = static_cast<Delegate*>(params.delegate)->pool;
+    if (!pool) {
+      const int threads = std::clamp(context->recommended_num_threads, 1, kMostThreads);
+      pool = std::make_shared<ThreadPool>(threads);
+    }
+    partition = new Partition(context, params, chosen_kernel(), pool);
   });
   return partition;
 }
@@ -348,7 +355,7 @@ SIMAN_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* ke
                   "threads is the interpreter's num_threads.");
     }
     siman::chosen_kernel();
-    auto* delegate = new TfLiteDelegate();
+    auto* delegate = new siman::Delegate();
     delegate->Prepare = siman::claim;
     delegate->flags = kTfLiteDelegateFlagsAllowDynamicTensors;
     return delegate;
@@ -359,7 +366,9 @@ SIMAN_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* ke
   }
 }
 
-SIMAN_EXPORT void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) { delete delegate; }
+SIMAN_EXPORT void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
+  delete static_cast<siman::Delegate*>(delegate);
+}
 
 // The instruction set in use, or null with siman_last_error() set.
 SIMAN_EXPORT const char* siman_kernel_name() {

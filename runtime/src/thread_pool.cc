@@ -5,7 +5,7 @@
 namespace siman {
 namespace {
 
-constexpr int kSpins = 4000;            // about 50 microseconds
+constexpr int kSpins = 4000;          // about 50 microseconds
 constexpr std::int64_t kShares = 4;     // ranges for each thread, so that a late one evens out
 
 inline void pause() {

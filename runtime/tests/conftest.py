@@ -1,0 +1,17 @@
+import platform
+
+import pytest
+
+KERNELS = {"x86_64": ["avx512", "avx2", "portable"], "aarch64": ["neon", "portable"]}
+
+
+@pytest.fixture(params=KERNELS[platform.machine()])
+def kernel(request, monkeypatch):
+    """Each instruction set that runs here, in turn."""
+    import siman_runtime
+
+    monkeypatch.setenv("SIMAN_KERNEL", request.param)
+    try:
+        return siman_runtime.kernel_name()
+    except siman_runtime.LibraryError as error:
+        pytest.skip(str(error))

@@ -1,0 +1,97 @@
+"""Ops against their definition, bit for bit, for every instruction set."""
+
+import numpy as np
+import pytest
+from tflite_models import (
+    BITS,
+    BOOL,
+    FLOAT,
+    INT8,
+    SAME,
+    Convolution,
+    Pool,
+    random_convolution,
+    random_pool,
+)
+
+from siman_runtime import Interpreter
+
+RANDOM = 250
+
+
+def outputs(op, threads: int = 1) -> np.ndarray:
+    return Interpreter(op.model(), num_threads=threads).predict(op.sample())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_random_convolutions(kernel, threads):
+    rng = np.random.default_rng(threads)
+    for _ in range(RANDOM):
+        op = random_convolution(rng)
+        result = outputs(op, threads)
+        assert result.dtype == op.expected(op.sample()).dtype
+        np.testing.assert_array_equal(result, op.expected(op.sample()), err_msg=str(op))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 2), (2, 5)])
+@pytest.mark.parametrize("window", [(3, 3), (5, 3), (5, 5)])
+def test_zero_padding_on_maps_smaller_than_the_filter(kernel, size, window):
+    """Where LCE is wrong; the definition is Keras's, and `tests/test_runtime.py` holds to it."""
+    op = Convolution(
+        height=size[0], width=size[1], kernel=window, padding=SAME, pad_values=0, filters=20
+    )
+    np.testing.assert_array_equal(outputs(op), op.expected(op.sample()))
+
+
+@pytest.mark.parametrize("words", [31, 32, 62, 63, 64])
+def test_counts_beyond_a_byte(kernel, words):
+    """All bits differ, in as many words as a byte can count, and more."""
+    op = Convolution(height=1, width=9, channels=32 * words, kernel=(1, 1), filters=17)
+    op.weights[...] = -1
+    x = np.ones((1, 1, 9, 32 * words), np.float32)
+    result = Interpreter(op.model()).predict(x)
+    np.testing.assert_array_equal(result, op.expected(x))
+
+
+@pytest.mark.parametrize("value", [-0.0, 0.0, np.nan, -np.nan, np.inf, -np.inf, -1e-45])
+def test_signs_of_special_values(kernel, value):
+    op = Pool(height=4, width=4, channels=40, window=(1, 1), stride=(1, 1))
+    x = np.full((1, 4, 4, 40), value, np.float32)
+    np.testing.assert_array_equal(Interpreter(op.model()).predict(x), np.where(x < 0, -1, 1))
+
+
+def test_random_pools(kernel):
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        op = random_pool(rng)
+        x = op.sample()
+        signs = np.where(x < 0, -1, 1)
+        tall, wide = outputs(op).shape[1:3]
+        before = [
+            max((out - 1) * s + k - n, 0) // 2 if op.padding == SAME else 0
+            for out, s, k, n in zip((tall, wide), op.stride, op.window, x.shape[1:3])
+        ]
+        expected = np.empty((len(x), tall, wide, op.channels))
+        for row in range(tall):
+            for column in range(wide):
+                top, left = row * op.stride[0] - before[0], column * op.stride[1] - before[1]
+                part = signs[
+                    :,
+                    max(top, 0) : top + op.window[0],
+                    max(left, 0) : left + op.window[1],
+                ]
+                expected[:, row, column] = part.max(axis=(1, 2))
+        if op.output is BOOL:
+            expected = expected > 0
+        elif op.output is INT8:
+            step = np.floor(1 / np.float32(op.scale) + 0.5)
+            expected = np.clip(op.zero_point + expected * step, -128, 127)
+        np.testing.assert_array_equal(outputs(op), expected, err_msg=str(op))
+
+
+@pytest.mark.parametrize("output", [FLOAT, INT8, BITS])
+def test_threads_do_not_change_results(kernel, output):
+    op = Convolution(height=30, width=31, channels=96, filters=80, output=output, batch=2)
+    one = outputs(op)
+    for threads in (2, 4, 7):
+        np.testing.assert_array_equal(outputs(op, threads), one)
