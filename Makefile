@@ -3,7 +3,10 @@ VENV = .venv
 COMPAT = .venv-tf219
 RUN = $(VENV)/bin/python
 
-.PHONY: quickstart test lint compat benchmark clean
+EMULATED = .pi
+LITERT_LOWEST = 1.1.2
+
+.PHONY: quickstart test lint compat benchmark clean wheels runtime-test emulate sanitize
 
 # Trains ResNet-20 on the embedded images, converts, verifies, prints a table.
 quickstart: $(VENV)/ready
@@ -24,8 +27,43 @@ compat: $(COMPAT)/ready
 benchmark: $(VENV)/ready
 	$(RUN) benchmarks/train_step.py
 
+# siman-runtime's wheels for x86-64 and aarch64, into runtime/dist.
+wheels: $(VENV)/ready
+	$(RUN) runtime/tools/wheels.py runtime/dist
+	$(RUN) runtime/tools/count_instructions.py
+
+# Ops and networks against LCE with every instruction set; the lowest ai-edge-litert; hostile files.
+runtime-test: wheels
+	$(RUN) -m pip install --quiet --force-reinstall --no-deps runtime/dist/*$$(uname -m).whl
+	$(RUN) runtime/tests/make_cases.py runtime/dist/cases.npz
+	SIMAN_CASES=runtime/dist/cases.npz $(RUN) -m pytest -m "" runtime/tests tests/test_runtime.py
+	rm -rf runtime/dist/lowest
+	$(RUN) -m pip install --quiet --no-deps --target runtime/dist/lowest \
+	  ai-edge-litert==$(LITERT_LOWEST) runtime/dist/*$$(uname -m).whl
+	PYTHONPATH=runtime/dist/lowest $(RUN) runtime/tests/replay.py runtime/dist/cases.npz
+
+# The same on emulated aarch64, with Raspberry Pi OS's userland; as root on Debian or Ubuntu.
+EMULATE = PYTHON=$(CURDIR)/$(RUN) runtime/tests/emulate.sh $(CURDIR)/$(EMULATED) \
+  "$$(echo runtime/dist/*aarch64.whl),ai-edge-litert==2.3.0,numpy<2.4,pillow,pytest"
+emulate:
+	for threads in 1 3; do $(EMULATE) runtime/tests/replay.py runtime/dist/cases.npz $$threads || exit 1; done
+	$(EMULATE) -m pytest -q -p no:cacheprovider runtime/tests
+
+# 20,000 hostile models through a build with AddressSanitizer and UBSan; needs g++.
+SANITIZED = runtime/dist/sanitized
+HOSTILE = 20000
+sanitize: $(VENV)/ready
+	CXX=g++ $(RUN) runtime/tools/sanitized.py $(SANITIZED)
+	for kernel in avx512 avx2 portable; do \
+	  SIMAN_KERNEL=$$kernel $(RUN) -c 'import siman_runtime as s; s.kernel_name()' 2>/dev/null || continue; \
+	  SIMAN_KERNEL=$$kernel SIMAN_LIBRARY=$(SANITIZED)/libsiman_runtime.so \
+	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	  $(RUN) runtime/tests/fuzz.py $(HOSTILE) 1 || exit 1; \
+	done
+
 clean:
-	rm -rf $(VENV) $(COMPAT)
+	rm -rf $(VENV) $(COMPAT) $(EMULATED) runtime/dist
 
 define make_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' || \

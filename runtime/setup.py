@@ -12,15 +12,9 @@ from setuptools import Distribution, Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-FLAGS = ["-std=c++17", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-pthread"]
-# No fused multiply-add: outputs must equal those of Larq Compute Engine bit for bit.
-FLAGS += ["-ffp-contract=off"]
-FLAGS += ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
-# Each instruction set is compiled for itself, and entered only where the processor has it.
-FLAGS_OF = {
-    "kernel_avx2": ["-mavx2"],
-    "kernel_avx512": ["-mavx512f", "-mavx512bw", "-mavx512vpopcntdq"],
-}
+sys.path.insert(0, str(Path(__file__).parent))
+
+from flags import FLAGS, FLAGS_OF
 
 
 class BuildLibrary(build_ext):

@@ -346,12 +346,12 @@ def test_small_maps(case, levels):
     model = small_model(side, levels, **kwargs)
     with pytest.warns(SmallMapWarning, match=r"tiny.*rewrite"):
         tflite = convert(model)
-    assert assert_equal_outputs(model, tflite).kernel == "reference"
+    assert assert_equal_outputs(model, tflite).kernel == "LCE reference"
     with warnings.catch_warnings():
         warnings.simplefilter("error", SmallMapWarning)
         rewritten = convert(model, small_maps="rewrite")
     report = assert_equal_outputs(model, rewritten)
-    assert report.kernel == "indirect"
+    assert report.kernel == "LCE indirect"
     assert report.packed == ["tiny"]
     for kernel in ({}, {"use_indirect_bgemm": True}, {"use_reference_bconv": True}):
         outputs = run(rewritten, images(model), **kernel)

@@ -76,10 +76,10 @@ def measure(model: Path, threads: int, seconds: float) -> np.ndarray:
     rng = np.random.default_rng(0)
     inputs = [
         rng.normal(0, 1, shape).astype(dtype)
-        for shape, dtype in zip(interpreter.input_shapes, interpreter.input_types)
+        for shape, dtype in zip(interpreter.input_shapes, interpreter.input_types, strict=True)
     ]
     x = inputs[0] if len(inputs) == 1 else inputs
-    times: "list[float]" = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < _LEAST_RUNS + 3 or time.perf_counter() < end:
         start = time.perf_counter()

@@ -45,7 +45,7 @@ class Interpreter:
         LibraryError: If the native library or ai-edge-litert is absent or unfit.
     """
 
-    def __init__(self, model: "Union[str, os.PathLike, bytes]", num_threads: int = 1) -> None:
+    def __init__(self, model: "str | os.PathLike | bytes", num_threads: int = 1) -> None:
         if not 1 <= num_threads <= 64:
             raise ValueError(f"num_threads={num_threads}: 1 to 64 is allowed.")
         content = bytes(model) if isinstance(model, (bytes, bytearray)) else _read(model)
@@ -107,11 +107,11 @@ class Interpreter:
         if len(shapes) != len(self._inputs):
             raise ValueError(f"resize: {len(shapes)} shapes for {len(self._inputs)} inputs.")
         with _as_model_errors():
-            for details, shape in zip(self._inputs, shapes):
+            for details, shape in zip(self._inputs, shapes, strict=True):
                 self._interpreter.resize_tensor_input(details["index"], list(shape))
             self._allocate()
 
-    def predict(self, x: "Union[Data, Iterator[Data]]", verbose: int = 0) -> Data:
+    def predict(self, x: "Data | Iterator[Data]", verbose: int = 0) -> Data:
         """Outputs for a batch of inputs, computed as many at a time as the inputs' shapes say.
 
         # Arguments
@@ -126,30 +126,32 @@ class Interpreter:
             ValueError: for no samples, or samples of another shape or number than the inputs.
         """
         samples = _progress(_samples(x), _length(x)) if verbose else _samples(x)
-        results = [self._step(batch) for batch in self._batches(samples)]
+        results = [self._step(*batch) for batch in self._batches(samples)]
         if not results:
             raise ValueError("predict: there are no samples.")
-        outputs = [np.concatenate(parts) for parts in zip(*results)]
+        outputs = [np.concatenate(parts) for parts in zip(*results, strict=True)]
         return outputs[0] if len(self._outputs) == 1 else outputs
 
-    def _batches(self, samples: "Iterable[list[np.ndarray]]") -> "Iterator[list[np.ndarray]]":
+    def _batches(self, samples: Iterable[list[np.ndarray]]) -> Iterator[tuple[list, int]]:
         size = self.input_shapes[0][0]
         waiting: list = []
         for sample in samples:
             waiting.append(self._checked(sample))
             if len(waiting) == size:
-                yield [np.stack(values) for values in zip(*waiting)]
+                yield [np.stack(values) for values in zip(*waiting, strict=True)], size
                 waiting = []
         if waiting:  # the last batch is filled up with its last sample
             missing = size - len(waiting)
-            rest = [np.stack(values + (values[-1],) * missing) for values in zip(*waiting)]
-            yield [*rest, len(waiting)]
+            rest = [
+                np.stack(values + (values[-1],) * missing) for values in zip(*waiting, strict=True)
+            ]
+            yield rest, len(waiting)
 
     def _checked(self, sample: "list[np.ndarray]") -> "list[np.ndarray]":
         if len(sample) != len(self._inputs):
             raise ValueError(f"predict: {len(sample)} inputs; the model has {len(self._inputs)}.")
         values = []
-        for value, dtype, shape in zip(sample, self.input_types, self.input_shapes):
+        for value, dtype, shape in zip(sample, self.input_types, self.input_shapes, strict=True):
             value = np.asarray(value)
             if value.shape != shape[1:]:
                 raise ValueError(
@@ -162,9 +164,8 @@ class Interpreter:
             values.append(value.astype(dtype, copy=False))
         return values
 
-    def _step(self, batch: list) -> "list[np.ndarray]":
-        count = batch[len(self._inputs)] if len(batch) > len(self._inputs) else None
-        for details, value in zip(self._inputs, batch):
+    def _step(self, batch: list[np.ndarray], count: int) -> list[np.ndarray]:
+        for details, value in zip(self._inputs, batch, strict=True):
             self._interpreter.set_tensor(details["index"], value)
         with _as_model_errors():
             self._interpreter.invoke()
@@ -186,13 +187,13 @@ class _as_model_errors:  # noqa: N801 - reads as a statement
         raise ModelError(text) from error
 
 
-def _read(path: "Union[str, os.PathLike]") -> bytes:
+def _read(path: "str | os.PathLike") -> bytes:
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no model at {path}.")
     return Path(path).read_bytes()
 
 
-def _quantization(details: dict, key: str) -> "Union[None, float, list]":
+def _quantization(details: dict, key: str) -> "float | list | None":
     values = details["quantization_parameters"][key].tolist()
     if not values:
         return None
@@ -203,7 +204,7 @@ def _samples(x: Any) -> "Iterator[list[np.ndarray]]":
     if isinstance(x, np.ndarray):
         return ([sample] for sample in x)
     if isinstance(x, list):
-        return (list(samples) for samples in zip(*x))
+        return (list(samples) for samples in zip(*x, strict=True))
     if hasattr(x, "__next__"):
         return ([s] if isinstance(s, np.ndarray) else list(s) for s in x)
     raise ValueError(
@@ -211,13 +212,13 @@ def _samples(x: Any) -> "Iterator[list[np.ndarray]]":
     )
 
 
-def _length(x: Any) -> "Union[int, None]":
+def _length(x: Any) -> "int | None":
     if isinstance(x, np.ndarray):
         return len(x)
     return len(x[0]) if isinstance(x, list) and x else None
 
 
-def _progress(samples: Iterable, total: "Union[int, None]") -> Iterator:
+def _progress(samples: Iterable, total: "int | None") -> Iterator:
     start = shown = time.monotonic()
     count = 0
     for count, sample in enumerate(samples, 1):

@@ -23,11 +23,13 @@ class Preparation:
     std: "list[float]" = field(default_factory=lambda: [0.5])
     labels: "list[str]" = field(default_factory=list)
     crop: float = 1.0  # side of the central square that is used, over the shorter side
+    picture_size: "tuple[int, ...]" = ()  # (height, width) inside a black border, if not the whole
+    is_grey: bool = False
     source: str = "the default: values from -1 to 1"
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         values = np.asarray(pixels, np.float32) / np.float32(255)
-        return (values - np.float32(self.mean)) / np.float32(self.std)
+        return (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
 
 def preparation_of(model: Path) -> Preparation:
@@ -42,34 +44,44 @@ def preparation_of(model: Path) -> Preparation:
             std=[float(v) for v in settings["std"]],
             labels=[str(v) for v in settings.get("class_names", [])],
             crop=float(settings.get("crop", 1.0)),
+            picture_size=tuple(int(v) for v in settings.get("picture_size", ())),
+            is_grey=bool(settings.get("is_grey", False)),
             source=str(path),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({error!r}): copy the run folder again.") from error
 
 
-def load_picture(path: Path, shape: "tuple[int, ...]", crop: float) -> np.ndarray:
-    """The central part of a picture, of the input's aspect, resized: uint8 `(h, w, channels)`."""
+def load_picture(path: Path, shape: "tuple[int, ...]", preparation: Preparation) -> np.ndarray:
+    """The central part of a picture, resized: uint8 `(height, width, channels)`."""
     try:
         from PIL import Image, ImageOps
     except ImportError:
         raise LibraryError(
             'Pillow is needed to read pictures: pip install "siman-runtime[images]"'
         ) from None
-    height, width, channels = shape
+    channels = shape[2]
+    height, width = preparation.picture_size or shape[:2]
     if channels not in (1, 3):
-        raise ModelError(f"The model takes {channels} channels; siman-run knows 1 (gray) and 3.")
+        raise ModelError(f"The model takes {channels} channels; siman-run knows 1 (grey) and 3.")
+    if not (0 < height <= shape[0] and 0 < width <= shape[1]):
+        raise ModelError(f"A picture of {height} x {width} does not fit the model's {shape}.")
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+            image = ImageOps.exif_transpose(opened)
+            image = image.convert("L" if channels == 1 or preparation.is_grey else "RGB")
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} is no picture that Pillow reads: {error}") from error
-    scale = crop * min(image.width / width, image.height / height)
+    scale = preparation.crop * min(image.width / width, image.height / height)
     side = (width * scale, height * scale)
     left, top = (image.width - side[0]) / 2, (image.height - side[1]) / 2
     box = (left, top, left + side[0], top + side[1])
-    image = image.resize((width, height), Image.BILINEAR, box=box)
-    return np.asarray(image).reshape(height, width, channels)
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    pixels = np.zeros(shape, np.uint8)
+    above, before = (shape[0] - height) // 2, (shape[1] - width) // 2
+    part = np.asarray(image).reshape(height, width, -1)
+    pixels[above : above + height, before : before + width] = part
+    return pixels
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
@@ -103,7 +115,9 @@ def _chosen(arguments: argparse.Namespace) -> Preparation:
     preparation = Preparation(
         mean=arguments.mean or found.mean,
         std=arguments.std or found.std,
-        crop=arguments.crop or found.crop,
+        crop=found.crop if arguments.crop is None else arguments.crop,
+        picture_size=found.picture_size,
+        is_grey=found.is_grey,
         labels=labels,
         source=", ".join(f"--{name}" for name in given) or found.source,
     )
@@ -124,7 +138,7 @@ def _prepared(interpreter: Interpreter, path: Path, preparation: Preparation) ->
                 f"{name} has {len(getattr(preparation, name))} values; the model takes "
                 f"{shape[2]} channels."
             )
-    values = preparation.apply(load_picture(path, shape, preparation.crop))
+    values = preparation.apply(load_picture(path, shape, preparation))
     if dtype == np.float32:
         return values
     scale, zero_point = interpreter.input_scales[0], interpreter.input_zero_points[0]
@@ -141,7 +155,7 @@ def _classify(arguments: argparse.Namespace) -> None:
     for path in arguments.images:
         image = _prepared(interpreter, path, preparation)
         start = time.perf_counter()
-        scores = probabilities(interpreter.predict(image[None]))
+        scores = probabilities(np.asarray(interpreter.predict(image[None])))
         spent = time.perf_counter() - start
         if preparation.labels and len(preparation.labels) != len(scores):
             raise ValueError(

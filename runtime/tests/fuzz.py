@@ -126,7 +126,9 @@ def work(seed: int, first: int, last: int) -> None:
                 interpreter.predict(
                     [
                         np.ones(s, t)
-                        for s, t in zip(interpreter.input_shapes, interpreter.input_types)
+                        for s, t in zip(
+                            interpreter.input_shapes, interpreter.input_types, strict=True
+                        )
                     ]
                 )
             print("ran", flush=True)
@@ -146,7 +148,7 @@ def main() -> None:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
         last = ""
-        errors: "list[str]" = []
+        errors: list[str] = []
         reader = threading.Thread(
             target=lambda p=process, e=errors: e.extend(p.stderr), daemon=True
         )

@@ -69,7 +69,7 @@ def test_random_pools(kernel):
         tall, wide = outputs(op).shape[1:3]
         before = [
             max((out - 1) * s + k - n, 0) // 2 if op.padding == SAME else 0
-            for out, s, k, n in zip((tall, wide), op.stride, op.window, x.shape[1:3])
+            for out, s, k, n in zip((tall, wide), op.stride, op.window, x.shape[1:3], strict=True)
         ]
         expected = np.empty((len(x), tall, wide, op.channels))
         for row in range(tall):

@@ -56,7 +56,8 @@ def main() -> None:
     most = max(bits for _, _, bits in counted)
     best, instructions, bits = min(row for row in counted if row[2] == most)
     print(
-        f"{instructions} instructions for {bits} binary MACs: {best:.1f} per 1,024 (LCE: {LIMIT:.0f})"
+        f"{instructions} instructions for {bits} binary MACs: {best:.1f} per 1,024 "
+        f"(LCE: {LIMIT:.0f})"
     )
     if best > LIMIT:
         sys.exit(1)

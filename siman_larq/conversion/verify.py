@@ -27,7 +27,8 @@ class Report:
         theoretical_bytes: Binary kernels at 1 bit, all other weights at 32.
         float32_bytes: All weights at 32 bits.
         images: Number of images compared.
-        kernel: The LCE kernel that ran: `"indirect"`, or `"reference"` where only that is right.
+        kernel: What ran: `"LCE indirect"`, `"LCE reference"` where only that is right, or
+            `"siman-runtime"` with its instruction set.
         keras_outputs: Outputs of the model.
         tflite_outputs: Outputs of the file.
     """
@@ -47,7 +48,7 @@ class Report:
     def __str__(self) -> str:
         binary = len(self.packed) + len(self.left_float)
         rows = [
-            ("images compared", f"{self.images:,} (LCE {self.kernel} kernel)"),
+            ("images compared", f"{self.images:,} ({self.kernel} kernel)"),
             ("agreement of top-1", f"{self.agreement:.2%}"),
             ("largest difference of outputs", f"{self.max_abs_difference:.3g}"),
             ("packed binary layers", f"{len(self.packed)} of {binary}"),
@@ -66,6 +67,7 @@ def verify(
     images: np.ndarray,
     batch_size: int = 64,
     num_threads: int = 1,
+    runtime: str = "lce",
 ) -> Report:
     """Runs a model and its TFLite file, in LCE's own interpreter, on the same images.
 
@@ -81,11 +83,14 @@ def verify(
         images: Inputs as the model takes them, shape `(images, ...)`.
         batch_size: Images per step of the Keras model.
         num_threads: Threads of the interpreter.
+        runtime: `"lce"`, or `"siman"` for the package siman-runtime, which gives the same outputs
+            many times faster, and is right where LCE is not.
 
     # Returns
         A `Report`.
 
     # Raises
+        ImportError: for `"siman"` if siman-runtime is not installed.
         FileNotFoundError: for a path without a file.
         ValueError: for a damaged file, no images, images of another shape than the model's, or a
             file that none of LCE's kernels computes rightly.
@@ -102,7 +107,13 @@ def verify(
     reference = has_small_maps(content) or any(
         getattr(layer, "groups", 1) != 1 for layer in binary_layers(model)
     )
-    theirs = _run(content, images, num_threads, reference)
+    if runtime not in ("lce", "siman"):
+        raise ValueError(f"verify: runtime={runtime!r}; 'lce' and 'siman' are known.")
+    if runtime == "siman":
+        theirs, kernel = _run_siman(content, images, num_threads)
+    else:
+        theirs = _run(content, images, num_threads, reference)
+        kernel = "LCE reference" if reference else "LCE indirect"
     ours = np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
     packed, left = packed_layers(model, content)
     weights = sum(int(np.prod(w.shape)) for w in model.weights)
@@ -116,7 +127,7 @@ def verify(
         theoretical_bytes=-(-binary // 8) + 4 * (weights - binary),
         float32_bytes=4 * weights,
         images=len(images),
-        kernel="reference" if reference else "indirect",
+        kernel=kernel,
         keras_outputs=ours,
         tflite_outputs=theirs,
     )
@@ -140,6 +151,19 @@ def _run(content: bytes, images: np.ndarray, num_threads: int, reference: bool) 
             "even number of input channels there. Convert with small_maps='rewrite', which every "
             f"kernel computes rightly. ({error})"
         ) from error
+
+
+def _run_siman(content: bytes, images: np.ndarray, num_threads: int) -> tuple[np.ndarray, str]:
+    try:
+        import siman_runtime
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "verify: runtime='siman' needs the package siman-runtime: pip install ./runtime in "
+            "siman-larq's repository."
+        ) from error
+    interpreter = siman_runtime.Interpreter(content, num_threads=num_threads)
+    outputs = np.asarray(interpreter.predict(images), np.float32)
+    return outputs, f"siman-runtime {siman_runtime.kernel_name()}"
 
 
 def _top1(outputs: np.ndarray) -> np.ndarray:

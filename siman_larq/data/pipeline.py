@@ -4,12 +4,21 @@ Everything random is a function of (seed, epoch, step) alone. A run that is resu
 therefore sees, bit for bit, the batches that an unbroken run would have seen.
 """
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from siman_larq.data.datasets import ImageData
 
-__all__ = ["eval_batches", "normalised_float", "prepare", "steps_per_epoch", "train_batches"]
+__all__ = [
+    "eval_batches",
+    "input_settings",
+    "normalised_float",
+    "prepare",
+    "steps_per_epoch",
+    "train_batches",
+]
 
 # Mean and standard deviation per channel, for pixels in [0, 1].
 _STATISTICS = {
@@ -220,6 +229,30 @@ def _pad_to_shape(images: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:
     missing = [image_shape[0] - images.shape[1], image_shape[1] - images.shape[2]]
     before_after = [[m // 2, m - m // 2] for m in missing]
     return tf.pad(images, [[0, 0], *before_after, [0, 0]])
+
+
+def input_settings(
+    image_shape: ImageShape, picture_size: tuple[int, ...], is_grey: bool, crop: float
+) -> dict[str, Any]:
+    """How a picture becomes an input, for programs that run the network elsewhere.
+
+    # Arguments
+        image_shape: (height, width, channels) of the input.
+        picture_size: (height, width) of the picture inside it; around it is a black border.
+        is_grey: Whether pictures are turned grey first.
+        crop: Side of the central square that is used, over the shorter side of a picture.
+
+    # Returns
+        These and the `mean` and `std` of each channel, for pixels in [0, 1], ready for JSON.
+    """
+    mean, std = _STATISTICS[image_shape[2]]
+    return {
+        "picture_size": list(picture_size),
+        "is_grey": is_grey,
+        "crop": crop,
+        "mean": list(mean),
+        "std": list(std),
+    }
 
 
 def normalised_float(image: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:

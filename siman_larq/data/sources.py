@@ -1,7 +1,7 @@
 """What a training reads: one interface to images in memory and to images that stream."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -96,6 +96,10 @@ class ImageSource(Protocol):
         """The first `count` test images (fewer if there are fewer), prepared, and their labels."""
         ...
 
+    def input_settings(self, image_shape: ImageShape) -> dict[str, Any]:
+        """How the test images are prepared; see `pipeline.input_settings`."""
+        ...
+
 
 @dataclass(frozen=True)
 class MemorySource:
@@ -165,3 +169,7 @@ class MemorySource:
     def test_sample(self, count: int, image_shape: ImageShape) -> tuple[np.ndarray, np.ndarray]:
         images = pipeline.prepare(self.data.test_images[:count], image_shape)
         return images, self.data.test_labels[:count]
+
+    def input_settings(self, image_shape: ImageShape) -> dict[str, Any]:
+        size, channels = self.data.test_images.shape[1:3], self.data.test_images.shape[3]
+        return pipeline.input_settings(image_shape, size, is_grey=channels == 1, crop=1.0)

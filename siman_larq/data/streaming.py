@@ -9,6 +9,7 @@ see what one would.
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,12 @@ import tensorflow_datasets as tfds
 
 from siman_larq.data.datasets import open_builder
 from siman_larq.data.errors import DatasetCorruptError
-from siman_larq.data.pipeline import ImageShape, normalised_float, steps_per_epoch
+from siman_larq.data.pipeline import (
+    ImageShape,
+    input_settings,
+    normalised_float,
+    steps_per_epoch,
+)
 from siman_larq.data.sources import WHOLE, Share
 
 __all__ = ["SHUFFLE_BUFFER", "StreamedSource", "central_crop", "random_crop", "stream"]
@@ -117,6 +123,10 @@ class StreamedSource:
         batches = self.eval_batches(batch_size=64, image_shape=image_shape).unbatch().take(count)
         images, labels = zip(*batches.as_numpy_iterator(), strict=True)
         return np.stack(images), np.stack(labels)
+
+    def input_settings(self, image_shape: ImageShape) -> dict[str, Any]:
+        """How the test images are prepared; see `pipeline.input_settings`."""
+        return input_settings(image_shape, image_shape[:2], is_grey=False, crop=_MARGIN)
 
     @property
     def _is_jpeg(self) -> bool | None:

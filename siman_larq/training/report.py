@@ -46,6 +46,8 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     tflite = convert(model, allow_float=names)
     write_atomically(folder / "model.tflite", tflite)
     shape = model.input_shape[1:]
+    settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
+    write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
     test = images.eval_batches(batch_size=evaluation_batch(recipe), image_shape=shape)
     evaluated = model.evaluate(test, verbose=0, return_dict=True)
     sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)

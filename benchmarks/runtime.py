@@ -1,0 +1,147 @@
+"""siman-runtime beside Larq Compute Engine's interpreter and the float32 twin, and its limit.
+
+Untrained networks: weights do not change speed. All are run in turns, several rounds, so that what
+else the machine does meets all of them. Needs siman-runtime (`make runtime-test` installs it).
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runtime" / "tests"))
+
+import click
+import larq_compute_engine as lce
+import larq_zoo
+import numpy as np
+import tensorflow as tf
+from larq_compute_engine.tflite.python.interpreter import Interpreter as LceInterpreter
+from tflite_models import Convolution
+
+import siman_runtime
+from siman_larq import convert, models
+from siman_runtime import library
+from siman_runtime.bench import system
+
+LAYERS = [(56, 64), (28, 128), (14, 256), (7, 512), (32, 64), (16, 128), (8, 256)]
+
+
+def float_twin(model: tf.keras.Model) -> bytes:
+    """The same network without quantizers."""
+
+    def plain(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        config = layer.get_config()
+        for name in ("input_quantizer", "kernel_quantizer", "kernel_constraint"):
+            if name in config:
+                config[name] = None
+        return type(layer).from_config(config)
+
+    twin = tf.keras.models.clone_model(model, clone_function=plain)
+    return tf.lite.TFLiteConverter.from_keras_model(twin).convert()
+
+
+def networks() -> dict[str, tuple[bytes, bytes | None]]:
+    zoo = {
+        "BiRealNet": larq_zoo.literature.BiRealNet,
+        "QuickNet": larq_zoo.sota.QuickNet,
+        "QuickNetLarge": larq_zoo.sota.QuickNetLarge,
+    }
+    made = {}
+    for name, build in zoo.items():
+        model = build(weights=None)
+        made[name] = (lce.convert_keras_model(model), float_twin(model))
+    return made | {"ResNet-18 (32)": (convert(models.resnet18()), None)}
+
+
+def milliseconds(run: Callable[[], object], runs: int) -> list[float]:
+    run()
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        run()
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def contestants(content: bytes, twin: bytes | None) -> dict[str, Callable[[], object]]:
+    ours = {n: siman_runtime.Interpreter(content, num_threads=n) for n in (1, 2)}
+    shape = ours[1].input_shapes[0]
+    x = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
+    default, indirect = LceInterpreter(content), LceInterpreter(content, use_indirect_bgemm=True)
+    runs: dict[str, Callable[[], object]] = {
+        "ours": lambda: ours[1].predict(x),
+        "ours, 2 threads": lambda: ours[2].predict(x),
+        "LCE default": lambda: default.predict(x),
+        "LCE indirect": lambda: indirect.predict(x),
+    }
+    if twin is not None:
+        plain = siman_runtime.Interpreter(twin)
+        runs["float32"] = lambda: plain.predict(x)
+    return runs
+
+
+def print_network(name: str, content: bytes, twin: bytes | None, rounds: int) -> None:
+    runs = contestants(content, twin)
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    for _ in range(rounds):
+        for key, run in runs.items():
+            times[key] += milliseconds(run, 20 if key.startswith("ours") else 4)
+    middle = {key: float(np.median(values)) for key, values in times.items()}
+    print(f"\n{name}")
+    for key, values in times.items():
+        low, high = np.percentile(values, (25, 75))
+        print(f"  {key:<16} {middle[key]:8.2f} ms  (quartiles {low:.2f}-{high:.2f})")
+    best = min(middle["LCE default"], middle["LCE indirect"])
+    told = [f"{middle['ours'] / best:.3f} of LCE's best"]
+    if "float32" in middle:
+        told.append(f"{middle['ours'] / middle['float32']:.3f} of float32")
+    told.append(f"two threads {middle['ours'] / middle['ours, 2 threads']:.2f} times one")
+    print(f"  ours: {', '.join(told)}")
+
+
+def op_seconds(content: bytes, x: np.ndarray, threads: int) -> float:
+    """The least time that the binary convolutions of a model took in a run."""
+    interpreter = siman_runtime.Interpreter(content, num_threads=threads)
+    best = np.inf
+    for _ in range(60):
+        library.profile(True)
+        interpreter.predict(x)
+        best = min(best, sum(t for _, op, _, t in library.profiled() if op == "LceBconv2d"))
+    library.profile(False)
+    return float(best)
+
+
+def print_layers() -> None:
+    peak = library.peak_bits_per_second()
+    print(
+        f"\n3x3 layers, one thread; bits that one core can count: {peak / 1e9:.0f} thousand million"
+    )
+    print("  positions  channels  microseconds  thousand million bits/s  share of limit  2 threads")
+    for size, channels in LAYERS:
+        layer = Convolution(height=size, width=size, channels=channels, filters=channels)
+        content, x = layer.model(), layer.sample()
+        one, two = (op_seconds(content, x, threads) for threads in (1, 2))
+        bits = size * size * channels * channels * 9
+        print(
+            f"  {size:>4} x {size:<3} {channels:>8}  {one * 1e6:12.1f}  {bits / one / 1e9:23.0f}  "
+            f"{bits / one / peak:14.2f}  {one / two:9.2f}"
+        )
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--rounds", default=5)
+def main(rounds: int) -> None:
+    """Prints times of networks and of single layers."""
+    for name, value in system().items():
+        print(f"{name:<10} {value}")
+    for name, (content, twin) in networks().items():
+        print_network(name, content, twin, rounds)
+    print_layers()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""How the native library is compiled, for setup.py and tools."""
+
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-pthread"]
+# No fused multiply-add: outputs must equal those of Larq Compute Engine bit for bit.
+FLAGS += ["-ffp-contract=off"]
+FLAGS += ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
+# Each instruction set is compiled for itself, and entered only where the processor has it.
+FLAGS_OF = {
+    "kernel_avx2": ["-mavx2"],
+    "kernel_avx512": ["-mavx512f", "-mavx512bw", "-mavx512vpopcntdq"],
+}
