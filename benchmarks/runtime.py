@@ -103,9 +103,9 @@ def print_network(name: str, content: bytes, twin: bytes | None, rounds: int) ->
     print(f"  ours: {', '.join(told)}")
 
 
-def op_seconds(content: bytes, x: np.ndarray, threads: int) -> float:
+def op_seconds(content: bytes, x: np.ndarray) -> float:
     """The least time that the binary convolutions of a model took in a run."""
-    interpreter = siman_runtime.Interpreter(content, num_threads=threads)
+    interpreter = siman_runtime.Interpreter(content)
     best = np.inf
     for _ in range(60):
         library.profile(True)
@@ -120,15 +120,15 @@ def print_layers() -> None:
     print(
         f"\n3x3 layers, one thread; bits that one core can count: {peak / 1e9:.0f} thousand million"
     )
-    print("  positions  channels  microseconds  thousand million bits/s  share of limit  2 threads")
+    print("  positions  channels  microseconds  thousand million bits/s  share of limit")
     for size, channels in LAYERS:
         layer = Convolution(height=size, width=size, channels=channels, filters=channels)
         content, x = layer.model(), layer.sample()
-        one, two = (op_seconds(content, x, threads) for threads in (1, 2))
+        one = op_seconds(content, x)
         bits = size * size * channels * channels * 9
         print(
             f"  {size:>4} x {size:<3} {channels:>8}  {one * 1e6:12.1f}  {bits / one / 1e9:23.0f}  "
-            f"{bits / one / peak:14.2f}  {one / two:9.2f}"
+            f"{bits / one / peak:14.2f}"
         )
 
 
