@@ -150,7 +150,7 @@ class TestKilledRun:
         files = {path.name for path in unbroken.iterdir()}
         assert files >= {
             "recipe.json", "history.csv", "model.keras", "model.tflite", "report.json",
-            "report.md", "curves.png", "weights.png", "tensorboard", "checkpoints",
+            "report.md", "input.json", "curves.png", "weights.png", "tensorboard", "checkpoints",
         }  # fmt: skip
         assert not [name for name in files if "partial" in name]
         figures = json.loads((unbroken / "report.json").read_text())
