@@ -4,14 +4,13 @@ import argparse
 import importlib.metadata
 import platform
 import struct
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
 from siman_runtime import library
-from siman_runtime.errors import LibraryError
+from siman_runtime.commands import run_command
 from siman_runtime.interpreter import Interpreter
 
 __all__ = ["main", "measure", "system"]
@@ -138,10 +137,7 @@ def _bench(arguments: argparse.Namespace) -> None:
 
 def main(arguments: "list[str] | None" = None) -> None:
     """The command `siman-bench`."""
-    try:
-        _bench(_parser().parse_args(arguments))
-    except (ValueError, OSError, LibraryError) as error:
-        sys.exit(f"siman-bench: {error}")
+    run_command(_parser(), _bench, arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """An interpreter with the face of Larq Compute Engine's."""
 
+import contextlib
 import os
 import sys
 import time
@@ -173,15 +174,12 @@ class Interpreter:
         return [output[:count] for output in outputs]
 
 
-class _as_model_errors:  # noqa: N801 - reads as a statement
+@contextlib.contextmanager
+def _as_model_errors() -> Iterator[None]:
     """Turns what the runtime raises into a `ModelError` with the cause."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if not isinstance(error, (RuntimeError, ValueError)):
-            return
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
         ours = [line for line in str(error).splitlines() if "siman-runtime: " in line]
         text = ours[0][ours[0].index("siman-runtime: ") + 15 :] if ours else str(error)
         raise ModelError(text) from error

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from siman_runtime.commands import run_command
 from siman_runtime.errors import LibraryError, ModelError
 from siman_runtime.interpreter import Interpreter
 
@@ -169,10 +169,7 @@ def _classify(arguments: argparse.Namespace) -> None:
 
 def main(arguments: "list[str] | None" = None) -> None:
     """The command `siman-run`."""
-    try:
-        _classify(_parser().parse_args(arguments))
-    except (ValueError, OSError, LibraryError) as error:
-        sys.exit(f"siman-run: {error}")
+    run_command(_parser(), _classify, arguments)
 
 
 if __name__ == "__main__":

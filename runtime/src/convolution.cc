@@ -56,6 +56,10 @@ class Convolution final : public Op {
 
   int group_words() const { return words_for(channels_per_group_); }
   int blocks() const { return groups_ * blocks_per_group_; }
+  // Signs in a receptive field.
+  std::int64_t signs() const {
+    return std::int64_t{rows_.size} * columns_.size * channels_per_group_;
+  }
   std::int64_t block_words() const {
     return std::int64_t{rows_.size} * columns_.size * group_words() * kLanes;
   }
@@ -171,8 +175,7 @@ void Convolution::check_filter(const Inputs& inputs) {
   }
   filters_per_group_ = filters_ / groups_;
   blocks_per_group_ = (filters_per_group_ + kLanes - 1) / kLanes;
-  const std::int64_t signs = std::int64_t{rows_.size} * columns_.size * channels_per_group_;
-  if (signs > (1 << 28)) fail(name_, ": a receptive field of ", signs, " signs is too large.");
+  if (signs() > (1 << 28)) fail(name_, ": a receptive field of ", signs(), " signs is too large.");
   // Two units must not write into one word of bits.
   if (type_ == Type::kBits && filters_per_group_ % kUnitChannels != 0) blocks_per_unit_ = blocks();
 }
@@ -187,7 +190,6 @@ void Convolution::set_transform(const Inputs& inputs, const Tensor& output, int 
     }
     return tensor->data;
   };
-  const std::int64_t signs = std::int64_t{rows_.size} * columns_.size * channels_per_group_;
   const std::size_t padded = static_cast<std::size_t>(blocks()) * kLanes;
   multiplier_.assign(padded, 0.0f);
   bias_.assign(padded, 0.0f);
@@ -211,15 +213,15 @@ void Convolution::set_transform(const Inputs& inputs, const Tensor& output, int 
     const double factor = factors[c], offset = offsets[c];
     multiplier_[place(c)] = static_cast<float>(-factor / scale);
     bias_[place(c)] =
-        static_cast<float>((offset + static_cast<double>(signs) * factor) / scale + zero_point);
+        static_cast<float>((offset + static_cast<double>(signs()) * factor) / scale + zero_point);
   }
   const std::int64_t least[] = {std::numeric_limits<std::int32_t>::min(), 0, -1, 0};
   const std::int64_t most[] = {std::numeric_limits<std::int32_t>::max(),
                                std::numeric_limits<std::int32_t>::max(), 1, 6};
   low_ = static_cast<std::int32_t>(
-      std::max<std::int64_t>(signs - most[activation], std::numeric_limits<std::int32_t>::min()));
+      std::max<std::int64_t>(signs() - most[activation], std::numeric_limits<std::int32_t>::min()));
   high_ = static_cast<std::int32_t>(
-      std::min<std::int64_t>(signs - least[activation], std::numeric_limits<std::int32_t>::max()));
+      std::min<std::int64_t>(signs() - least[activation], std::numeric_limits<std::int32_t>::max()));
 }
 
 void Convolution::reorder_filter() {

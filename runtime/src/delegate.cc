@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -29,16 +30,19 @@ std::string& last_error() {
   return text;
 }
 
+void remember(const std::exception& error) {
+  const bool is_memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+  last_error() = std::string("siman-runtime: ") + (is_memory ? "out of memory" : error.what());
+}
+
 // No exception may pass through the runtime, which is C.
 template <class Body>
 TfLiteStatus guarded(TfLiteContext* context, const Body& body) {
   try {
     body();
     return kTfLiteOk;
-  } catch (const std::bad_alloc&) {
-    last_error() = "siman-runtime: out of memory";
   } catch (const std::exception& error) {
-    last_error() = std::string("siman-runtime: ") + error.what();
+    remember(error);
   }
   context->ReportError(context, "%s\n", last_error().c_str());
   return kTfLiteError;
@@ -72,6 +76,7 @@ TfLiteStatus invoke(TfLiteContext* context, TfLiteNode* node) {
 }
 
 TfLiteStatus claim(TfLiteContext* context, TfLiteDelegate* delegate) {
+  last_error().clear();  // below it must be of this model
   return guarded(context, [&] {
     TfLiteIntArray* plan = nullptr;
     if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) fail("the model has no plan.");
@@ -120,7 +125,7 @@ SIMAN_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* ke
     delegate->flags = kTfLiteDelegateFlagsAllowDynamicTensors;
     return delegate;
   } catch (const std::exception& error) {
-    siman::last_error() = std::string("siman-runtime: ") + error.what();
+    siman::remember(error);
     if (report != nullptr) report(siman::last_error().c_str());
     return nullptr;
   }
@@ -135,7 +140,7 @@ SIMAN_EXPORT const char* siman_kernel_name() {
   try {
     return siman::chosen_kernel().name;
   } catch (const std::exception& error) {
-    siman::last_error() = std::string("siman-runtime: ") + error.what();
+    siman::remember(error);
     return nullptr;
   }
 }

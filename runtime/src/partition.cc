@@ -108,8 +108,7 @@ void Partition::prepare(TfLiteContext* context) {
 }
 
 void Partition::invoke(TfLiteContext* context) {
-  std::map<int, void*>& data = data_;
-  data.clear();
+  std::map<int, void*> data;
   for (const auto& [index, dims] : inputs_) {
     const TfLiteTensor& tensor = tensor_at(context, index, "LCE ops");
     const std::size_t bytes = elements("LCE ops", dims) * size_of(type_of(tensor));

@@ -39,7 +39,6 @@ class Partition {
   std::vector<Step> steps_;
   std::vector<int> outputs_;
   std::map<int, Dims> inputs_;
-  std::map<int, void*> data_;
   std::shared_ptr<ThreadPool> pool_;
 };
 

@@ -1,0 +1,21 @@
+"""What the commands share: errors are a line on standard error, not a traceback."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from siman_runtime.errors import LibraryError
+
+__all__ = ["run_command"]
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    body: Callable[[argparse.Namespace], None],
+    arguments: "list[str] | None",
+) -> None:
+    """Parses arguments (of the process if `None`), calls `body`, exits with what it raises."""
+    try:
+        body(parser.parse_args(arguments))
+    except (ValueError, OSError, LibraryError) as error:
+        sys.exit(f"{parser.prog}: {error}")
