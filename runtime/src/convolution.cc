@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <map>
 
 #include "error.h"
 #include "ops.h"
+#include "zero_padding.h"
 
 namespace siman {
 namespace {
@@ -48,10 +48,12 @@ class Convolution final : public Op {
  public:
   Convolution(const Kernel& kernel, const Settings& settings, const Inputs& inputs,
               const Tensor& output);
-  Dims prepare(const Dims& input) override;
-  void run(const void* input, void* output, ThreadPool& pool) override;
+  Dims prepare(const std::vector<Dims>& inputs) override;
+  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override;
+  bool can_add() const override { return type_ == Type::kFloat32; }
 
  private:
+  struct Image;
   struct Pass;
 
   int group_words() const { return words_for(channels_per_group_); }
@@ -77,14 +79,14 @@ class Convolution final : public Op {
   void set_transform(const Inputs& inputs, const Tensor& output, int activation);
   void reorder_filter();
   void set_segments();
-  void set_corrections();
+  std::vector<int> tap_sums() const;
   const std::uint32_t* padded(const std::uint32_t* image);
-  void run_unit(const std::uint32_t* image, void* output, std::int64_t unit) const;
+  void run_unit(const Image& image, std::int64_t unit) const;
   void run_pass(const Pass& pass) const;
-  template <class Value, class Function>
-  void write_values(Function function, const std::int32_t* counts, int pixels,
-                    const Transform& transform, int lanes, Value* output) const;
-  void add_corrections(const Pass& pass, std::size_t lane, int lanes, float* output) const;
+  void write_int8(const std::int32_t* counts, int pixels, const Transform& transform, int lanes,
+                  std::int8_t* output) const;
+  void write_floats(const Pass& pass, const std::int32_t* counts, const Transform& transform,
+                    const float* addend, float* output) const;
   void write_bits(std::uint32_t bits, std::uint32_t* pixel, int channel, int lanes) const;
 
   Window rows_;
@@ -115,17 +117,18 @@ class Convolution final : public Op {
   std::vector<std::uint32_t> padded_;
   std::vector<std::ptrdiff_t> offsets_;
   int segment_words_ = 0;
-  // What zero padding adds, by the taps that lie outside: an index for each row and column of the
-  // output, and for each pair of indices the channels' values, or none inside the image.
-  std::vector<int> row_edge_;
-  std::vector<int> column_edge_;
-  int column_edges_ = 0;
-  std::vector<std::vector<float>> corrections_;
+  ZeroPadding zero_padding_;
+};
+
+struct Convolution::Image {
+  const std::uint32_t* input;
+  const float* addend;  // or null
+  void* output;
 };
 
 struct Convolution::Pass {
+  const Image& image;
   const std::uint32_t* input;  // of the first position
-  void* output;                // of the image
   int block;
   int y;
   int x;
@@ -238,7 +241,8 @@ void Convolution::reorder_filter() {
   }
 }
 
-Dims Convolution::prepare(const Dims& input) {
+Dims Convolution::prepare(const std::vector<Dims>& inputs) {
+  const Dims& input = inputs[0];
   const int words = words_for(channels_in_);
   if (input.size() != 4 || input[3] != words) {
     fail(name_, ": its input has ", input.empty() ? 0 : input.back(), " words of rank ",
@@ -252,6 +256,7 @@ Dims Convolution::prepare(const Dims& input) {
   const Dims output = {batch_, rows_.output, columns_.output,
                        type_ == Type::kBits ? words_for(filters_) : filters_};
   elements(name_, output);
+  if (inputs.size() > 1) check_addends(output, inputs[1]);
 
   const std::int64_t tall = (rows_.output - 1) * std::int64_t{rows_.stride} + rows_.reach();
   const std::int64_t wide = (columns_.output - 1) * std::int64_t{columns_.stride} + columns_.reach();
@@ -266,7 +271,7 @@ Dims Convolution::prepare(const Dims& input) {
     row_words_ = columns * words;
   }
   set_segments();
-  set_corrections();
+  if (pad_with_zeros_) zero_padding_.fit(rows_, columns_, tap_sums(), multiplier_);
   return output;
 }
 
@@ -283,29 +288,10 @@ void Convolution::set_segments() {
   }
 }
 
-// For each output position the index of its set of taps inside, the sets in order of appearance.
-std::vector<int> edges(const Window& window, std::vector<std::vector<bool>>& sets) {
-  std::map<std::vector<bool>, int> known;
-  std::vector<int> result;
-  for (int position = 0; position < window.output; ++position) {
-    std::vector<bool> inside(static_cast<std::size_t>(window.size));
-    for (int tap = 0; tap < window.size; ++tap) inside[tap] = window.inside(position, tap);
-    const auto [found, is_new] = known.emplace(inside, static_cast<int>(sets.size()));
-    if (is_new) sets.push_back(inside);
-    result.push_back(found->second);
-  }
-  return result;
-}
-
-void Convolution::set_corrections() {
-  corrections_.clear();
-  if (!pad_with_zeros_) return;
-  std::vector<std::vector<bool>> rows, columns;
-  row_edge_ = edges(rows_, rows);
-  column_edge_ = edges(columns_, columns);
-  column_edges_ = static_cast<int>(columns.size());
+// For each place of `multiplier_` and each tap the sum of the filter's signs.
+std::vector<int> Convolution::tap_sums() const {
   const int taps = rows_.size * columns_.size;
-  std::vector<int> sums(multiplier_.size() * taps, 0);  // of a filter's signs, by tap
+  std::vector<int> sums(multiplier_.size() * taps, 0);
   for (int block = 0; block < blocks(); ++block) {
     for (int lane = 0; lane < lanes_of(block); ++lane) {
       for (int tap = 0; tap < taps; ++tap) {
@@ -317,25 +303,7 @@ void Convolution::set_corrections() {
       }
     }
   }
-  for (const std::vector<bool>& row : rows) {
-    for (const std::vector<bool>& column : columns) {
-      std::vector<float> values;
-      for (std::size_t channel = 0; channel < multiplier_.size(); ++channel) {
-        int outside = 0;
-        for (int tap = 0; tap < taps; ++tap) {
-          if (!row[tap / columns_.size] || !column[tap % columns_.size]) {
-            outside += sums[channel * taps + tap];
-          }
-        }
-        values.push_back(multiplier_[channel] * static_cast<float>(outside));
-      }
-      const auto all = [](const std::vector<bool>& set) {
-        return std::find(set.begin(), set.end(), false) == set.end();
-      };
-      if (all(row) && all(column)) values.clear();
-      corrections_.push_back(std::move(values));
-    }
-  }
+  return sums;
 }
 
 const std::uint32_t* Convolution::padded(const std::uint32_t* image) {
@@ -350,31 +318,33 @@ const std::uint32_t* Convolution::padded(const std::uint32_t* image) {
   return padded_.data();
 }
 
-void Convolution::run(const void* input, void* output, ThreadPool& pool) {
-  const auto* images = static_cast<const std::uint32_t*>(input);
+void Convolution::run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) {
+  const auto* images = static_cast<const std::uint32_t*>(inputs[0]);
+  const auto* addends = inputs.size() > 1 ? static_cast<const float*>(inputs[1]) : nullptr;
   const std::int64_t size_in = std::int64_t{rows_.input} * columns_.input * words_for(channels_in_);
   const std::int64_t size_out = std::int64_t{rows_.output} * columns_.output *
-                                (type_ == Type::kBits ? words_for(filters_) : filters_) *
-                                (type_ == Type::kInt8 ? 1 : 4);
+                                (type_ == Type::kBits ? words_for(filters_) : filters_);
   const std::int64_t units =
       std::int64_t{(blocks() + blocks_per_unit_ - 1) / blocks_per_unit_} * rows_.output;
   for (int n = 0; n < batch_; ++n) {
-    const std::uint32_t* image = padded(images + n * size_in);
-    void* result = static_cast<char*>(output) + n * size_out;
+    const Image image = {padded(images + n * size_in),
+                         addends == nullptr ? nullptr : addends + n * size_out,
+                         static_cast<char*>(output) + n * size_out * (type_ == Type::kInt8 ? 1 : 4)};
     pool.run(units, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t unit = begin; unit < end; ++unit) run_unit(image, result, unit);
+      for (std::int64_t unit = begin; unit < end; ++unit) run_unit(image, unit);
     });
   }
 }
 
 // One row of some blocks of channels. Rows come first, so that the blocks' weights stay in cache.
-void Convolution::run_unit(const std::uint32_t* image, void* output, std::int64_t unit) const {
+void Convolution::run_unit(const Image& image, std::int64_t unit) const {
   const int y = static_cast<int>(unit % rows_.output);
   const int first = static_cast<int>(unit / rows_.output) * blocks_per_unit_;
   const int last = std::min(first + blocks_per_unit_, blocks());
   if (type_ == Type::kBits) {
     const int words = words_for(filters_);
-    auto* row = static_cast<std::uint32_t*>(output) + std::int64_t{y} * columns_.output * words;
+    auto* row =
+        static_cast<std::uint32_t*>(image.output) + std::int64_t{y} * columns_.output * words;
     const int from = channel_of(first) / kWordBits;
     const int to = (channel_of(last - 1) + lanes_of(last - 1) - 1) / kWordBits;
     for (int x = 0; x < columns_.output; ++x) {
@@ -382,13 +352,13 @@ void Convolution::run_unit(const std::uint32_t* image, void* output, std::int64_
     }
   }
   const std::ptrdiff_t step = std::ptrdiff_t{columns_.stride} * words_for(channels_in_);
-  const std::uint32_t* row = image + std::ptrdiff_t{y} * rows_.stride * row_words_;
+  const std::uint32_t* row = image.input + std::ptrdiff_t{y} * rows_.stride * row_words_;
   const int passes = (columns_.output + kernel_.most_pixels - 1) / kernel_.most_pixels;
   for (int block = first; block < last; ++block) {
     const std::uint32_t* input = row + std::ptrdiff_t{block / blocks_per_group_} * group_words();
     for (int pass = 0, x = 0; pass < passes; ++pass) {
       const int pixels = (columns_.output - x + passes - pass - 1) / (passes - pass);
-      run_pass({input + x * step, output, block, y, x, pixels});
+      run_pass({image, input + x * step, block, y, x, pixels});
       x += pixels;
     }
   }
@@ -403,49 +373,64 @@ void Convolution::run_pass(const Pass& pass) const {
                        offsets_.data(),
                        static_cast<int>(offsets_.size()),
                        segment_words_};
+  const int channel = channel_of(pass.block);
+  const std::int64_t pixel = std::int64_t{pass.y} * columns_.output + pass.x;
+  const float* addend = pass.image.addend;
+  if (addend != nullptr) {  // fetched while bits are counted
+    addend += pixel * filters_ + channel;
+    for (int p = 0; p < pass.pixels; ++p) __builtin_prefetch(addend + std::ptrdiff_t{p} * filters_);
+  }
   kernel_.count[pass.pixels - 1](patch, counts);
   const Transform transform = {low_, high_, &multiplier_[lane], &bias_[lane], &threshold_[lane]};
-  const int channel = channel_of(pass.block), lanes = lanes_of(pass.block);
-  const std::int64_t pixel = std::int64_t{pass.y} * columns_.output + pass.x;
   if (type_ == Type::kBits) {
     std::uint32_t bits[kMostPixels];
     kernel_.to_bits(counts, pass.pixels, transform, bits);
-    auto* to = static_cast<std::uint32_t*>(pass.output) + pixel * words_for(filters_);
+    auto* to = static_cast<std::uint32_t*>(pass.image.output) + pixel * words_for(filters_);
     for (int p = 0; p < pass.pixels; ++p, to += words_for(filters_)) {
-      write_bits(bits[p], to, channel, lanes);
+      write_bits(bits[p], to, channel, lanes_of(pass.block));
     }
   } else if (type_ == Type::kInt8) {
-    write_values(kernel_.to_int8, counts, pass.pixels, transform, lanes,
-                 static_cast<std::int8_t*>(pass.output) + pixel * filters_ + channel);
+    write_int8(counts, pass.pixels, transform, lanes_of(pass.block),
+               static_cast<std::int8_t*>(pass.image.output) + pixel * filters_ + channel);
   } else {
-    auto* to = static_cast<float*>(pass.output) + pixel * filters_ + channel;
-    write_values(kernel_.to_float, counts, pass.pixels, transform, lanes, to);
-    if (pad_with_zeros_) add_corrections(pass, lane, lanes, to);
+    write_floats(pass, counts, transform, addend,
+                 static_cast<float*>(pass.image.output) + pixel * filters_ + channel);
   }
 }
 
 // Whole blocks go where they belong at once; of a group's last block only the channels there are.
-template <class Value, class Function>
-void Convolution::write_values(Function function, const std::int32_t* counts, int pixels,
-                               const Transform& transform, int lanes, Value* output) const {
+void Convolution::write_int8(const std::int32_t* counts, int pixels, const Transform& transform,
+                             int lanes, std::int8_t* output) const {
   if (lanes == kLanes) {
-    function(counts, pixels, transform, output, filters_);
+    kernel_.to_int8(counts, pixels, transform, output, filters_);
     return;
   }
-  alignas(64) Value values[kMostPixels * kLanes];
-  function(counts, pixels, transform, values, kLanes);
+  std::int8_t values[kMostPixels * kLanes];
+  kernel_.to_int8(counts, pixels, transform, values, kLanes);
   for (int p = 0; p < pixels; ++p) {
     std::copy_n(values + p * kLanes, lanes, output + std::ptrdiff_t{p} * filters_);
   }
 }
 
-void Convolution::add_corrections(const Pass& pass, std::size_t lane, int lanes,
-                                  float* output) const {
-  const int row = row_edge_[pass.y] * column_edges_;
-  for (int p = 0; p < pass.pixels; ++p, output += filters_) {
-    const std::vector<float>& added = corrections_[row + column_edge_[pass.x + p]];
-    if (added.empty()) continue;
-    for (int l = 0; l < lanes; ++l) output[l] += added[lane + l];
+void Convolution::write_floats(const Pass& pass, const std::int32_t* counts,
+                               const Transform& transform, const float* addend,
+                               float* output) const {
+  const float* zeros[kMostPixels];
+  if (pad_with_zeros_) zero_padding_.find(pass.y, pass.x, pass.pixels, pass.block * kLanes, zeros);
+  const float* const* found = pad_with_zeros_ ? zeros : nullptr;
+  const int lanes = lanes_of(pass.block);
+  if (lanes == kLanes) {
+    kernel_.to_float(counts, pass.pixels, transform, {found, addend, bounds_}, output, filters_);
+    return;
+  }
+  float values[kMostPixels * kLanes];
+  kernel_.to_float(counts, pass.pixels, transform, {found, nullptr, {}}, values, kLanes);
+  for (int p = 0; p < pass.pixels; ++p) {
+    for (int l = 0; l < lanes; ++l) {
+      const float value = values[p * kLanes + l];
+      const std::ptrdiff_t place = std::ptrdiff_t{p} * filters_ + l;
+      output[place] = addend == nullptr ? value : bounds_.clamp(value + addend[place]);
+    }
   }
 }
 

@@ -1,11 +1,9 @@
 // A TensorFlow Lite external delegate that takes the ops of Larq Compute Engine.
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <string>
-#include <vector>
 
 #include "error.h"
 #include "partition.h"
@@ -78,20 +76,6 @@ TfLiteStatus invoke(TfLiteContext* context, TfLiteNode* node) {
 TfLiteStatus claim(TfLiteContext* context, TfLiteDelegate* delegate) {
   last_error().clear();  // below it must be of this model
   return guarded(context, [&] {
-    TfLiteIntArray* plan = nullptr;
-    if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) fail("the model has no plan.");
-    std::vector<int> ours;
-    for (const int index : values_of(plan)) {  // copied: the next call may overwrite the plan
-      TfLiteNode* node = nullptr;
-      TfLiteRegistration* registration = nullptr;
-      if (context->GetNodeAndRegistration(context, index, &node, &registration) != kTfLiteOk) {
-        fail("node ", index, " of the model cannot be read. The file is damaged.");
-      }
-      const char* name = registration->custom_name;
-      if (name == nullptr || std::strncmp(name, "Lce", 3) != 0) continue;
-      make_step(context, index, chosen_kernel());  // raises now, with the cause, or never
-      ours.push_back(index);
-    }
     TfLiteRegistration registration = {};
     registration.init = init;
     registration.free = release;
@@ -99,7 +83,7 @@ TfLiteStatus claim(TfLiteContext* context, TfLiteDelegate* delegate) {
     registration.invoke = invoke;
     registration.custom_name = "SimanRuntime";
     registration.version = 1;
-    const IntArray nodes(ours);
+    const IntArray nodes(nodes_to_take(context, chosen_kernel()));
     if (context->ReplaceNodeSubsetsWithDelegateKernels(context, registration, nodes.get(),
                                                        delegate) != kTfLiteOk) {
       fail(last_error().empty() ? "the runtime did not hand over the ops of Larq Compute Engine."

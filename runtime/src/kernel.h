@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 namespace siman {
@@ -23,6 +24,17 @@ struct Patch {
   int words;
 };
 
+// Of a sum; a value that is no number stays.
+struct Bounds {
+  float low = -std::numeric_limits<float>::infinity();
+  float high = std::numeric_limits<float>::infinity();
+
+  float clamp(float value) const {
+    value = value < low ? low : value;
+    return value > high ? high : value;
+  }
+};
+
 // Parameters of kLanes output channels, each array of that length.
 struct Transform {
   std::int32_t low;   // bounds of 2 * count, by the fused activation
@@ -32,16 +44,24 @@ struct Transform {
   const std::int32_t* threshold;
 };
 
+// What is added to the outputs of neighbouring positions, in this order.
+struct Additions {
+  const float* const* zeros;  // for zero padding: for each position kLanes values or null; or null
+  const float* addend;        // laid out as the output, and may be the output; or null
+  Bounds bounds;              // of sums with the addend
+};
+
 struct Kernel {
   const char* name;
   int most_pixels;
   // counts[p * kLanes + l]: differing bits of position p and channel l. By position count - 1.
   void (*count[kMostPixels])(const Patch&, std::int32_t* counts);
   // The three below take the counts of `pixels` positions; outputs of neighbouring positions are
-  // `stride` values apart. y = float(clamp(2 * count)) * multiplier + bias, kLanes of them.
-  void (*to_float)(const std::int32_t* counts, int pixels, const Transform&, float* output,
-                   std::ptrdiff_t stride);
-  // The same, rounded half away from zero and saturated.
+  // `stride` values apart. y = float(clamp(2 * count)) * multiplier + bias, kLanes of them, and what
+  // is added.
+  void (*to_float)(const std::int32_t* counts, int pixels, const Transform&, const Additions&,
+                   float* output, std::ptrdiff_t stride);
+  // y, rounded half away from zero and saturated.
   void (*to_int8)(const std::int32_t* counts, int pixels, const Transform&, std::int8_t* output,
                   std::ptrdiff_t stride);
   // Bit l of output p is counts[p * kLanes + l] > threshold[l].

@@ -3,23 +3,61 @@
 #ifndef SIMAN_KERNEL_COMMON_H_
 #define SIMAN_KERNEL_COMMON_H_
 
+#include <cstring>
+
 #include "kernel.h"
 
 namespace siman {
 namespace {
 
-inline float transformed(std::int32_t count, const Transform& transform, int lane) {
+inline float clamped(std::int32_t count, const Transform& transform) {
   std::int32_t doubled = 2 * count;
   doubled = doubled < transform.low ? transform.low : doubled;
   doubled = doubled > transform.high ? transform.high : doubled;
-  return static_cast<float>(doubled) * transform.multiplier[lane] + transform.bias[lane];
+  return static_cast<float>(doubled);
 }
 
-void to_float(const std::int32_t* __restrict counts, int pixels, const Transform& transform,
-              float* __restrict output, std::ptrdiff_t stride) {
-  const Transform t = transform;
-  for (int p = 0; p < pixels; ++p, counts += kLanes, output += stride) {
-    for (int lane = 0; lane < kLanes; ++lane) output[lane] = transformed(counts[lane], t, lane);
+// All lanes at once, in as many registers as that takes; a compiler left to find out by itself
+// fears that the output, which may be the addend, is something else that is read here too.
+using Floats = float __attribute__((vector_size(sizeof(float) * kLanes)));
+using Ints = std::int32_t __attribute__((vector_size(sizeof(std::int32_t) * kLanes)));
+
+template <class Vector, class Value>
+inline void load(const Value* from, Vector& to) {
+  std::memcpy(&to, from, sizeof(to));
+}
+
+template <class Vector, class Value>
+inline void clamp(Vector& values, Value low, Value high) {
+  const Vector least = low - Vector{}, most = high - Vector{};
+  values = values < least ? least : values;
+  values = values > most ? most : values;
+}
+
+void to_float(const std::int32_t* counts, int pixels, const Transform& transform,
+              const Additions& additions, float* output, std::ptrdiff_t stride) {
+  const std::int32_t low = transform.low, high = transform.high;
+  const Additions extra = additions;
+  const bool bounded = extra.bounds.low > Bounds{}.low || extra.bounds.high < Bounds{}.high;
+  Floats multiplier, bias, added;
+  load(transform.multiplier, multiplier);
+  load(transform.bias, bias);
+  for (int p = 0; p < pixels; ++p, counts += kLanes) {
+    Ints doubled;
+    load(counts, doubled);
+    doubled += doubled;
+    clamp(doubled, low, high);
+    Floats values = __builtin_convertvector(doubled, Floats) * multiplier + bias;
+    if (extra.zeros != nullptr && extra.zeros[p] != nullptr) {
+      load(extra.zeros[p], added);
+      values += added;
+    }
+    if (extra.addend != nullptr) {
+      load(extra.addend + p * stride, added);
+      values += added;
+      if (bounded) clamp(values, extra.bounds.low, extra.bounds.high);
+    }
+    std::memcpy(output + p * stride, &values, sizeof(values));
   }
 }
 
@@ -28,7 +66,7 @@ void to_int8(const std::int32_t* __restrict counts, int pixels, const Transform&
   const Transform t = transform;
   for (int p = 0; p < pixels; ++p, counts += kLanes, output += stride) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      float value = transformed(counts[lane], t, lane);
+      float value = clamped(counts[lane], t) * t.multiplier[lane] + t.bias[lane];
       value = value > -200.0f ? value : -200.0f;  // beyond both ends, and no number either
       value = value < 200.0f ? value : 200.0f;
       const int whole = static_cast<int>(value);

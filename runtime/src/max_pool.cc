@@ -19,7 +19,8 @@ class MaxPool final : public Op {
     rows_.same = columns_.same = options.get("padding", 0, 1) == 0;
   }
 
-  Dims prepare(const Dims& input) override {
+  Dims prepare(const std::vector<Dims>& inputs) override {
+    const Dims& input = inputs[0];
     if (input.size() != 4) fail(name_, ": an input of rank ", input.size(), "; 4 is needed.");
     elements(name_, input);
     rows_.fit(name_, input[1]);
@@ -31,8 +32,8 @@ class MaxPool final : public Op {
     return output;
   }
 
-  void run(const void* input, void* output, ThreadPool& pool) override {
-    const auto* from = static_cast<const std::uint32_t*>(input);
+  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override {
+    const auto* from = static_cast<const std::uint32_t*>(inputs[0]);
     auto* to = static_cast<std::uint32_t*>(output);
     const std::int64_t image = std::int64_t{rows_.input} * columns_.input * words_;
     pool.run(std::int64_t{batch_} * rows_.output, 4, [&](std::int64_t begin, std::int64_t end) {

@@ -27,6 +27,9 @@ inline int words_for(int channels) { return channels / kWordBits + (channels % k
 // Elements of a tensor; throws Error above 2^28 or below 1 in a dimension.
 std::int64_t elements(const std::string& op, const Dims& dims);
 
+// Throws Error if they differ, as the runtime would then repeat one of them along the other.
+void check_addends(const Dims& one, const Dims& other);
+
 struct Tensor {
   Type type = Type::kFloat32;
   Dims dims;
@@ -43,24 +46,30 @@ class Op {
   Op& operator=(const Op&) = delete;
 
   // Makes ready for inputs of these dimensions and returns the output's. Throws Error.
-  virtual Dims prepare(const Dims& input) = 0;
-  // Does not throw; `input` and `output` have the prepared dimensions.
-  virtual void run(const void* input, void* output, ThreadPool& pool) = 0;
+  virtual Dims prepare(const std::vector<Dims>& inputs) = 0;
+  // Does not throw; `inputs` and `output` have the prepared dimensions.
+  virtual void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) = 0;
+  // Whether a second input, of the output's dimensions, may be given. It is added to the output,
+  // and sums are kept within bounds.
+  virtual bool can_add() const { return false; }
+  void keep_within(const Bounds& bounds) { bounds_ = bounds; }
 
   const std::string& name() const { return name_; }
 
  protected:
   const std::string name_;
   const Kernel& kernel_;
+  Bounds bounds_;
 };
 
-// `inputs` and `output` as the model declares them; `inputs[0]` is the only one that is no
-// constant, and an absent input is null. Each throws Error for what it does not know.
+// `inputs` and `output` as the model declares them; but for ADD `inputs[0]` is the only one that is
+// no constant, and an absent input is null. Each throws Error for what it does not know.
 using Inputs = std::vector<std::unique_ptr<Tensor>>;
 std::unique_ptr<Op> make_quantize(const Kernel&, const Inputs&, const Tensor& output);
 std::unique_ptr<Op> make_dequantize(const Kernel&, const Inputs&, const Tensor& output);
 std::unique_ptr<Op> make_max_pool(const Kernel&, const Options&, const Inputs&,
                                   const Tensor& output);
+std::unique_ptr<Op> make_add(const Kernel&, const Inputs&, const Tensor& output);
 std::unique_ptr<Op> make_convolution(const Kernel&, const Options&, const Inputs&,
                                      const Tensor& output);
 

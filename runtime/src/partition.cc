@@ -12,17 +12,6 @@
 namespace siman {
 namespace {
 
-std::unique_ptr<Op> make(const std::string& name, const TfLiteNode& node, const Kernel& kernel,
-                         const Inputs& inputs, const Tensor& output) {
-  if (name == "LceQuantize") return make_quantize(kernel, inputs, output);
-  if (name == "LceDequantize") return make_dequantize(kernel, inputs, output);
-  const std::size_t size =
-      node.custom_initial_data_size < 0 ? 0 : static_cast<std::size_t>(node.custom_initial_data_size);
-  const Options options(name, node.custom_initial_data, size);
-  if (name == "LceBconv2d") return make_convolution(kernel, options, inputs, output);
-  return make_max_pool(kernel, options, inputs, output);
-}
-
 std::string text_of(const Dims& dims) {
   std::string text;
   for (const int size : dims) text += (text.empty() ? "" : "x") + std::to_string(size);
@@ -44,66 +33,71 @@ void resize(TfLiteContext* context, const Step& step) {
 
 }  // namespace
 
-Step make_step(TfLiteContext* context, int index, const Kernel& kernel) {
-  TfLiteNode* node = nullptr;
-  TfLiteRegistration* registration = nullptr;
-  if (context->GetNodeAndRegistration(context, index, &node, &registration) != kTfLiteOk) {
-    fail("node ", index, " of the model cannot be read. The file is damaged.");
-  }
-  const std::string name = registration->custom_name;
-  if (name != "LceQuantize" && name != "LceDequantize" && name != "LceBconv2d" &&
-      name != "LceBMaxPool2d") {
-    fail("Op ", name, " of Larq Compute Engine is unknown; known are LceQuantize, LceDequantize, "
-         "LceBconv2d and LceBMaxPool2d. Update siman-runtime.");
-  }
-  const std::vector<int> outputs = values_of(node->outputs);
-  if (outputs.size() != 1) fail(name, ": ", outputs.size(), " outputs; it has one.");
-  Inputs inputs;
-  for (const int input : values_of(node->inputs)) {
-    inputs.push_back(input == kTfLiteOptionalTensor
-                         ? nullptr
-                         : std::make_unique<Tensor>(
-                               described(tensor_at(context, input, name), name)));
-  }
-  const Tensor output = described(tensor_at(context, outputs[0], name), name);
-  Step step;
-  step.op = make(name, *node, kernel, inputs, output);
-  step.input = node->inputs->data[0];
-  step.output = outputs[0];
-  step.type = output.type;
-  return step;
-}
-
 Partition::Partition(TfLiteContext* context, const TfLiteDelegateParams& params,
                      const Kernel& kernel, std::shared_ptr<ThreadPool> pool)
-    : outputs_(values_of(params.output_tensors)), pool_(std::move(pool)) {
-  for (const int index : values_of(params.nodes_to_replace)) {
-    steps_.push_back(make_step(context, index, kernel));
-  }
-}
+    : steps_(make_steps(context, values_of(params.nodes_to_replace),
+                        values_of(params.output_tensors), kernel)),
+      outputs_(values_of(params.output_tensors)),
+      pool_(std::move(pool)) {}
 
 void Partition::prepare(TfLiteContext* context) {
-  std::map<int, Dims> made;
+  std::map<int, Dims> known;
   inputs_.clear();
   for (Step& step : steps_) {
-    const auto found = made.find(step.input);
-    Dims input;
-    if (found != made.end()) {
-      input = found->second;
-    } else {
-      input = values_of(tensor_at(context, step.input, step.op->name()).dims);
-      inputs_[step.input] = input;
+    std::vector<Dims> inputs;
+    for (const int index : step.inputs) {
+      if (known.count(index) == 0) {
+        known[index] = inputs_[index] =
+            values_of(tensor_at(context, index, step.op->name()).dims);
+      }
+      inputs.push_back(known[index]);
     }
-    step.dims = step.op->prepare(input);
-    if (made.count(step.output) != 0) fail(step.op->name(), ": two ops write one tensor.");
-    made[step.output] = step.dims;
-    const std::int64_t bytes = elements(step.op->name(), step.dims) * size_of(step.type);
-    step.buffer.clear();
+    step.dims = step.op->prepare(inputs);
+    if (known.count(step.output) != 0) fail(step.op->name(), ": two ops write one tensor.");
+    known[step.output] = step.dims;
+  }
+  place_outputs(context);
+}
+
+// Outputs that the runtime does not know share a few buffers. A buffer is free again behind the
+// last step that reads it, and for the output of that step if it adds to it in place, value by
+// value: one buffer then stays in the processor's cache.
+void Partition::place_outputs(TfLiteContext* context) {
+  std::map<int, std::size_t> last_reader;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    for (const int index : steps_[i].inputs) last_reader[index] = i;
+  }
+  struct Buffer {
+    int tensor;
+    std::size_t until;
+  };
+  std::vector<Buffer> taken;
+  buffers_.clear();
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    Step& step = steps_[i];
+    step.buffer = -1;
     if (is_output(step.output)) {
       resize(context, step);
-    } else {
-      step.buffer.resize(static_cast<std::size_t>(bytes));
+      continue;
     }
+    auto found = std::find_if(taken.begin(), taken.end(), [&](const Buffer& buffer) {
+      return buffer.until == i && step.inputs.size() == 2 && buffer.tensor == step.inputs[1] &&
+             step.inputs[0] != step.inputs[1];
+    });
+    if (found == taken.end()) {
+      found = std::find_if(taken.begin(), taken.end(),
+                           [&](const Buffer& buffer) { return buffer.until < i; });
+    }
+    if (found == taken.end()) {
+      found = taken.insert(taken.end(), Buffer{});
+      buffers_.emplace_back();
+    }
+    *found = {step.output, std::max(i, last_reader[step.output])};
+    step.buffer = static_cast<int>(found - taken.begin());
+    const std::int64_t bytes = elements(step.op->name(), step.dims) * size_of(step.type);
+    const std::size_t lines = (static_cast<std::size_t>(bytes) + sizeof(Line) - 1) / sizeof(Line);
+    std::vector<Line>& buffer = buffers_[step.buffer];
+    if (buffer.size() < lines) buffer.resize(lines);
   }
 }
 
@@ -119,8 +113,10 @@ void Partition::invoke(TfLiteContext* context) {
     data[index] = tensor.data;
   }
   for (Step& step : steps_) {
-    void* output = step.buffer.data();
-    if (step.buffer.empty()) {
+    void* output = nullptr;
+    if (step.buffer >= 0) {
+      output = buffers_[step.buffer].data();
+    } else {
       const TfLiteTensor& tensor = tensor_at(context, step.output, step.op->name());
       if (tensor.data == nullptr ||
           tensor.bytes != static_cast<std::size_t>(elements(step.op->name(), step.dims)) *
@@ -129,7 +125,9 @@ void Partition::invoke(TfLiteContext* context) {
       }
       output = tensor.data;
     }
-    run(step, data.at(step.input), output);
+    step.data.clear();
+    for (const int index : step.inputs) step.data.push_back(data.at(index));
+    run(step, output);
     data[step.output] = output;
   }
 }
@@ -138,13 +136,13 @@ bool Partition::is_output(int index) const {
   return std::find(outputs_.begin(), outputs_.end(), index) != outputs_.end();
 }
 
-void Partition::run(Step& step, const void* input, void* output) {
+void Partition::run(Step& step, void* output) {
   if (!Profile::instance().is_on()) {
-    step.op->run(input, output, *pool_);
+    step.op->run(step.data, output, *pool_);
     return;
   }
   const auto start = std::chrono::steady_clock::now();
-  step.op->run(input, output, *pool_);
+  step.op->run(step.data, output, *pool_);
   const auto spent = std::chrono::steady_clock::now() - start;
   Profile::instance().add(
       std::to_string(step.output) + "\t" + step.op->name() + "\t" + text_of(step.dims),

@@ -6,22 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "ops.h"
-#include "tflite_abi.h"
+#include "steps.h"
 
 namespace siman {
-
-struct Step {
-  std::unique_ptr<Op> op;
-  int input = 0;
-  int output = 0;
-  Type type = Type::kFloat32;  // of the output
-  Dims dims;                   // of the output, once prepared
-  std::vector<char> buffer;    // of the output, where the runtime gives none
-};
-
-// The op of a node; throws Error, with the cause, for what is unknown or damaged.
-Step make_step(TfLiteContext* context, int index, const Kernel& kernel);
 
 class Partition {
  public:
@@ -33,10 +20,16 @@ class Partition {
   void invoke(TfLiteContext* context);
 
  private:
+  struct alignas(64) Line {  // of a cache
+    char bytes[64];
+  };
+
   bool is_output(int index) const;
-  void run(Step& step, const void* input, void* output);
+  void place_outputs(TfLiteContext* context);
+  void run(Step& step, void* output);
 
   std::vector<Step> steps_;
+  std::vector<std::vector<Line>> buffers_;  // of outputs that the runtime does not know
   std::vector<int> outputs_;
   std::map<int, Dims> inputs_;
   std::shared_ptr<ThreadPool> pool_;

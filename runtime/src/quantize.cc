@@ -48,7 +48,8 @@ class Quantize final : public Op {
   Quantize(const Kernel& kernel, const Tensor& input)
       : Op("LceQuantize", kernel), type_(input.type), zero_point_(input.zero_point) {}
 
-  Dims prepare(const Dims& input) override {
+  Dims prepare(const std::vector<Dims>& inputs) override {
+    const Dims& input = inputs[0];
     check_rank(name_, input);
     rows_ = elements(name_, input) / input.back();
     channels_ = input.back();
@@ -57,7 +58,8 @@ class Quantize final : public Op {
     return output;
   }
 
-  void run(const void* input, void* output, ThreadPool& pool) override {
+  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override {
+    const void* input = inputs[0];
     auto* words = static_cast<std::uint32_t*>(output);
     const std::int64_t row_words = words_for(channels_);
     if (type_ == Type::kFloat32 && channels_ % kWordBits == 0) {
@@ -121,7 +123,8 @@ class Dequantize final : public Op {
     }
   }
 
-  Dims prepare(const Dims& input) override {
+  Dims prepare(const std::vector<Dims>& inputs) override {
+    const Dims& input = inputs[0];
     check_rank(name_, input);
     if (input.back() != words_for(channels_)) {
       fail(name_, ": ", input.back(), " words of input cannot hold ", channels_,
@@ -134,8 +137,8 @@ class Dequantize final : public Op {
     return output;
   }
 
-  void run(const void* input, void* output, ThreadPool& pool) override {
-    const auto* words = static_cast<const std::uint32_t*>(input);
+  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override {
+    const auto* words = static_cast<const std::uint32_t*>(inputs[0]);
     pool.run(rows_, kGrain, [&](std::int64_t begin, std::int64_t end) {
       if (type_ == Type::kFloat32) {
         unpack(words, begin, end, static_cast<float*>(output), 1.0f, -1.0f);

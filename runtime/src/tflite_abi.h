@@ -23,6 +23,12 @@ enum TfLiteAllocationType : int { kTfLiteMmapRo = 1 };
 // Without it the runtime asks the unresolved ops for their shapes before the delegate takes them.
 constexpr std::int64_t kTfLiteDelegateFlagsAllowDynamicTensors = 1;
 constexpr int kTfLiteOptionalTensor = -1;
+constexpr std::int32_t kTfLiteBuiltinAdd = 0;
+
+struct TfLiteAddParams {
+  int activation;
+  bool pot_scale_int16;
+};
 
 struct TfLiteIntArray {
   int size;
