@@ -139,12 +139,12 @@ class Interpreter:
         for sample in samples:
             waiting.append(self._checked(sample))
             if len(waiting) == size:
-                yield [np.stack(values) for values in zip(*waiting, strict=True)], size
+                yield [_stacked(values) for values in zip(*waiting, strict=True)], size
                 waiting = []
         if waiting:  # the last batch is filled up with its last sample
             missing = size - len(waiting)
             rest = [
-                np.stack(values + (values[-1],) * missing) for values in zip(*waiting, strict=True)
+                _stacked(values + (values[-1],) * missing) for values in zip(*waiting, strict=True)
             ]
             yield rest, len(waiting)
 
@@ -172,6 +172,10 @@ class Interpreter:
             self._interpreter.invoke()
         outputs = [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
         return [output[:count] for output in outputs]
+
+
+def _stacked(values: "tuple[np.ndarray, ...]") -> np.ndarray:
+    return values[0][np.newaxis] if len(values) == 1 else np.stack(values)  # one needs no copy
 
 
 @contextlib.contextmanager

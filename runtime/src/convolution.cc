@@ -375,10 +375,14 @@ void Convolution::run_pass(const Pass& pass) const {
                        segment_words_};
   const int channel = channel_of(pass.block);
   const std::int64_t pixel = std::int64_t{pass.y} * columns_.output + pass.x;
-  const float* addend = pass.image.addend;
-  if (addend != nullptr) {  // fetched while bits are counted
-    addend += pixel * filters_ + channel;
-    for (int p = 0; p < pass.pixels; ++p) __builtin_prefetch(addend + std::ptrdiff_t{p} * filters_);
+  const std::int64_t place = pixel * filters_ + channel;
+  const float* addend = pass.image.addend == nullptr ? nullptr : pass.image.addend + place;
+  if (type_ == Type::kFloat32) {  // fetched while bits are counted
+    const auto* output = static_cast<const float*>(pass.image.output) + place;
+    for (std::ptrdiff_t p = 0; p < pass.pixels; ++p) {
+      if (output != addend) __builtin_prefetch(output + p * filters_, 1);
+      if (addend != nullptr) __builtin_prefetch(addend + p * filters_);
+    }
   }
   kernel_.count[pass.pixels - 1](patch, counts);
   const Transform transform = {low_, high_, &multiplier_[lane], &bias_[lane], &threshold_[lane]};
@@ -391,10 +395,10 @@ void Convolution::run_pass(const Pass& pass) const {
     }
   } else if (type_ == Type::kInt8) {
     write_int8(counts, pass.pixels, transform, lanes_of(pass.block),
-               static_cast<std::int8_t*>(pass.image.output) + pixel * filters_ + channel);
+               static_cast<std::int8_t*>(pass.image.output) + place);
   } else {
     write_floats(pass, counts, transform, addend,
-                 static_cast<float*>(pass.image.output) + pixel * filters_ + channel);
+                 static_cast<float*>(pass.image.output) + place);
   }
 }
 

@@ -44,13 +44,15 @@ std::unique_ptr<Op> make_op(const std::string& name, const TfLiteNode& node, con
                             const Inputs& inputs, const Tensor& output) {
   if (name == "LceQuantize") return make_quantize(kernel, inputs, output);
   if (name == "LceDequantize") return make_dequantize(kernel, inputs, output);
+  if (name != "LceBconv2d" && name != "LceBMaxPool2d") {
+    fail("Op ", name, " of Larq Compute Engine is unknown; known are LceQuantize, LceDequantize, "
+         "LceBconv2d and LceBMaxPool2d. Update siman-runtime.");
+  }
   const std::size_t size =
       node.custom_initial_data_size < 0 ? 0 : static_cast<std::size_t>(node.custom_initial_data_size);
   const Options options(name, node.custom_initial_data, size);
   if (name == "LceBconv2d") return make_convolution(kernel, options, inputs, output);
-  if (name == "LceBMaxPool2d") return make_max_pool(kernel, options, inputs, output);
-  fail("Op ", name, " of Larq Compute Engine is unknown; known are LceQuantize, LceDequantize, "
-       "LceBconv2d and LceBMaxPool2d. Update siman-runtime.");
+  return make_max_pool(kernel, options, inputs, output);
 }
 
 // By fused activation: none, relu, relu clipped to -1 and 1, relu clipped to 6.

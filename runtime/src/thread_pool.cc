@@ -5,8 +5,9 @@
 namespace siman {
 namespace {
 
-constexpr int kSpins = 4000;          // about 50 microseconds
-constexpr std::int64_t kShares = 4;     // ranges for each thread, so that a late one evens out
+constexpr int kSpins = 4000;         // about 50 microseconds
+constexpr int kYields = 100;         // then leaving the core to the runtime's own threads
+constexpr std::int64_t kShares = 4;  // ranges for each thread, so that a late one evens out
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -72,6 +73,9 @@ void ThreadPool::serve() {
   for (;;) {
     for (int spins = 0; spins < kSpins && call_.load(std::memory_order_acquire) == seen; ++spins) {
       pause();
+    }
+    for (int i = 0; i < kYields && call_.load(std::memory_order_acquire) == seen; ++i) {
+      std::this_thread::yield();
     }
     {
       std::unique_lock<std::mutex> lock(mutex_);

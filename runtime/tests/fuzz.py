@@ -48,7 +48,16 @@ def _seeds() -> "list[bytes]":
         Pool(height=6, width=5, channels=40, output=INT8),
         Pool(height=6, width=5, channels=40, window=(3, 2), padding=0, output=BOOL),
     ]
-    return [op.model() for op in ops]
+    return [op.model() for op in ops] + [_residual_network()]
+
+
+def _residual_network() -> bytes:
+    ops = [Convolution(height=5, width=6, channels=32, filters=32, seed=s) for s in range(3)]
+    b = Builder()
+    tensor = x = b.tensor(ops[0].shape, FLOAT)
+    for activation, op in enumerate(ops):
+        tensor = b.add(op.append(b, tensor), tensor, activation)
+    return b.build([x], [tensor])
 
 
 def _bytes_changed(rng: np.random.Generator, content: bytes) -> bytes:

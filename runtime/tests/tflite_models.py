@@ -1,4 +1,4 @@
-"""TFLite files of one LCE op each, made without TensorFlow or LCE; and what they must compute."""
+"""TFLite files of a few LCE ops, made without TensorFlow or LCE; and what they must compute."""
 
 from dataclasses import dataclass, field
 
@@ -51,17 +51,31 @@ class Builder:
     def constant(self, data: np.ndarray) -> int:
         return self.tensor(data.shape, data.dtype, data=data)
 
-    def op(self, name: str, inputs, outputs, options=None, version=1) -> None:
+    def _operator(self, builtin: int, inputs, outputs, name=None, version=1) -> schema.OperatorT:
         code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.builtinCode = code.deprecatedBuiltinCode = builtin
         code.customCode, code.version = name, version
         self.model.operatorCodes.append(code)
         operator = schema.OperatorT()
         operator.opcodeIndex = len(self.model.operatorCodes) - 1
         operator.inputs, operator.outputs = list(inputs), list(outputs)
+        self.graph.operators.append(operator)
+        return operator
+
+    def op(self, name: str, inputs, outputs, options=None, version=1) -> None:
+        custom = schema.BuiltinOperator.CUSTOM
+        operator = self._operator(custom, inputs, outputs, name, version)
         if options is not None:
             operator.customOptions = np.frombuffer(bytes(flexbuffers.Dumps(options)), np.uint8)
-        self.graph.operators.append(operator)
+
+    def add(self, one: int, other: int, activation: int = NONE) -> int:
+        """The sum of two float32 tensors of equal shape."""
+        y = self.tensor(self.graph.tensors[one].shape, FLOAT)
+        operator = self._operator(schema.BuiltinOperator.ADD, [one, other], [y])
+        operator.builtinOptionsType = schema.BuiltinOptions.AddOptions
+        operator.builtinOptions = schema.AddOptionsT()
+        operator.builtinOptions.fusedActivationFunction = activation
+        return y
 
     def build(self, inputs, outputs) -> bytes:
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
@@ -134,12 +148,19 @@ class Convolution:
             -(-(n if self.padding == SAME else n - (k - 1) * d) // s) for n, k, s, d in sizes
         )
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (self.batch, self.height, self.width, self.channels)
+
     def model(self) -> bytes:
         b = Builder()
         quantized = {"scale": self.in_scale, "zero_point": self.in_zero_point}
-        shape = (self.batch, self.height, self.width, self.channels)
-        x = b.tensor(shape, self.input, **(quantized if self.input is INT8 else {}))
-        bits = b.tensor((*shape[:3], words(self.channels)), BITS)
+        x = b.tensor(self.shape, self.input, **(quantized if self.input is INT8 else {}))
+        return b.build([x], [self.append(b, x)])
+
+    def append(self, b: Builder, x: int) -> int:
+        """Adds the ops behind tensor `x`; returns the tensor of the output."""
+        bits = b.tensor((*self.shape[:3], words(self.channels)), BITS)
         b.op("LceQuantize", [x], [bits])
         result = (self.batch, *self.output_size)
         filters = b.constant(pack(self.weights))
@@ -156,16 +177,15 @@ class Convolution:
                 (*result, self.filters), self.output, **(quantized if self.output is INT8 else {})
             )
             b.op("LceBconv2d", inputs, [y], self.options)
-        return b.build([x], [y])
+        return y
 
     def sample(self, seed: int = 1) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        shape = (self.batch, self.height, self.width, self.channels)
         if self.input is INT8:
-            return rng.integers(-128, 128, shape).astype(np.int8)
+            return rng.integers(-128, 128, self.shape).astype(np.int8)
         if self.input is BOOL:
-            return rng.integers(0, 2, shape).astype(np.bool_)
-        return rng.normal(0, 1, shape).astype(np.float32)
+            return rng.integers(0, 2, self.shape).astype(np.bool_)
+        return rng.normal(0, 1, self.shape).astype(np.float32)
 
     def signs(self, x: np.ndarray) -> np.ndarray:
         if self.input is INT8:
