@@ -65,6 +65,7 @@ class Interpreter:
         self._interpreter.allocate_tensors()
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
+        self._taken = list(zip(self.input_types, self.input_shapes, strict=True))
 
     @property
     def input_types(self) -> list:
@@ -134,7 +135,7 @@ class Interpreter:
         return outputs[0] if len(self._outputs) == 1 else outputs
 
     def _batches(self, samples: Iterable[list[np.ndarray]]) -> Iterator[tuple[list, int]]:
-        size = self.input_shapes[0][0]
+        size = self._taken[0][1][0]
         waiting: list = []
         for sample in samples:
             waiting.append(self._checked(sample))
@@ -152,7 +153,7 @@ class Interpreter:
         if len(sample) != len(self._inputs):
             raise ValueError(f"predict: {len(sample)} inputs; the model has {len(self._inputs)}.")
         values = []
-        for value, dtype, shape in zip(sample, self.input_types, self.input_shapes, strict=True):
+        for value, (dtype, shape) in zip(sample, self._taken, strict=True):
             value = np.asarray(value)
             if value.shape != shape[1:]:
                 raise ValueError(

@@ -377,12 +377,8 @@ void Convolution::run_pass(const Pass& pass) const {
   const std::int64_t pixel = std::int64_t{pass.y} * columns_.output + pass.x;
   const std::int64_t place = pixel * filters_ + channel;
   const float* addend = pass.image.addend == nullptr ? nullptr : pass.image.addend + place;
-  if (type_ == Type::kFloat32) {  // fetched while bits are counted
-    const auto* output = static_cast<const float*>(pass.image.output) + place;
-    for (std::ptrdiff_t p = 0; p < pass.pixels; ++p) {
-      if (output != addend) __builtin_prefetch(output + p * filters_, 1);
-      if (addend != nullptr) __builtin_prefetch(addend + p * filters_);
-    }
+  if (addend != nullptr) {  // fetched while bits are counted
+    for (std::ptrdiff_t p = 0; p < pass.pixels; ++p) __builtin_prefetch(addend + p * filters_);
   }
   kernel_.count[pass.pixels - 1](patch, counts);
   const Transform transform = {low_, high_, &multiplier_[lane], &bias_[lane], &threshold_[lane]};
