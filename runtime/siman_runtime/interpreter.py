@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -17,6 +17,7 @@ from siman_runtime.errors import ModelError
 __all__ = ["Interpreter"]
 
 Data = Union[np.ndarray, "list[np.ndarray]"]
+Batch = tuple["list[np.ndarray]", int]  # for each input, and how many samples count
 
 
 class Interpreter:
@@ -127,37 +128,62 @@ class Interpreter:
         # Raises
             ValueError: for no samples, or samples of another shape or number than the inputs.
         """
-        samples = _progress(_samples(x), _length(x)) if verbose else _samples(x)
-        results = [self._step(*batch) for batch in self._batches(samples)]
+        batches = self._batches(x)
+        if verbose:
+            batches = _progress(batches, _length(x))
+        results = [self._step(*batch) for batch in batches]
         if not results:
             raise ValueError("predict: there are no samples.")
         outputs = [np.concatenate(parts) for parts in zip(*results, strict=True)]
         return outputs[0] if len(self._outputs) == 1 else outputs
 
-    def _batches(self, samples: Iterable[list[np.ndarray]]) -> Iterator[tuple[list, int]]:
+    def _batches(self, x: "Data | Iterator[Data]") -> "Iterator[Batch]":
         size = self._taken[0][1][0]
+        if isinstance(x, (np.ndarray, list)):
+            groups = self._slices(x, size)
+        elif hasattr(x, "__next__"):
+            groups = self._stacks(x, size)
+        else:
+            raise ValueError(
+                f"predict: {type(x).__name__} is no array, no list of arrays and no iterator over "
+                "samples."
+            )
+        for values in groups:
+            count = len(values[0])
+            if count < size:  # filled up with its last sample
+                values = [
+                    np.concatenate([v, np.repeat(v[-1:], size - count, axis=0)]) for v in values
+                ]
+            yield values, count
+
+    def _slices(self, x: Data, size: int) -> Iterator[list[np.ndarray]]:
+        inputs = self._checked([x] if isinstance(x, np.ndarray) else x)
+        lengths = {len(value) for value in inputs}
+        if len(lengths) > 1:
+            raise ValueError(f"predict: inputs of {sorted(lengths)} samples; give equally many.")
+        for start in range(0, len(inputs[0]), size):
+            yield [value[start : start + size] for value in inputs]
+
+    def _stacks(self, samples: "Iterator[Data]", size: int) -> Iterator[list[np.ndarray]]:
         waiting: list = []
         for sample in samples:
-            waiting.append(self._checked(sample))
+            values = [sample] if isinstance(sample, np.ndarray) else sample
+            waiting.append(self._checked([np.asarray(value)[np.newaxis] for value in values]))
             if len(waiting) == size:
-                yield [_stacked(values) for values in zip(*waiting, strict=True)], size
+                yield [np.concatenate(values) for values in zip(*waiting, strict=True)]
                 waiting = []
-        if waiting:  # the last batch is filled up with its last sample
-            missing = size - len(waiting)
-            rest = [
-                _stacked(values + (values[-1],) * missing) for values in zip(*waiting, strict=True)
-            ]
-            yield rest, len(waiting)
+        if waiting:
+            yield [np.concatenate(values) for values in zip(*waiting, strict=True)]
 
-    def _checked(self, sample: "list[np.ndarray]") -> "list[np.ndarray]":
-        if len(sample) != len(self._inputs):
-            raise ValueError(f"predict: {len(sample)} inputs; the model has {len(self._inputs)}.")
+    def _checked(self, inputs: Sequence) -> list[np.ndarray]:
+        if len(inputs) != len(self._inputs):
+            raise ValueError(f"predict: {len(inputs)} inputs; the model has {len(self._inputs)}.")
         values = []
-        for value, (dtype, shape) in zip(sample, self._taken, strict=True):
+        for value, (dtype, shape) in zip(inputs, self._taken, strict=True):
             value = np.asarray(value)
-            if value.shape != shape[1:]:
+            if value.shape[1:] != shape[1:]:
                 raise ValueError(
-                    f"predict: a sample of shape {value.shape}; the model takes {shape[1:]}."
+                    f"predict: a sample of shape {value.shape[1:]}; the model takes {shape[1:]}."
                 )
             if not np.can_cast(value.dtype, dtype, "same_kind"):
                 raise ValueError(
@@ -173,10 +199,6 @@ class Interpreter:
             self._interpreter.invoke()
         outputs = [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
         return [output[:count] for output in outputs]
-
-
-def _stacked(values: "tuple[np.ndarray, ...]") -> np.ndarray:
-    return values[0][np.newaxis] if len(values) == 1 else np.stack(values)  # one needs no copy
 
 
 @contextlib.contextmanager
@@ -203,29 +225,18 @@ def _quantization(details: dict, key: str) -> "float | list | None":
     return values[0] if len(values) == 1 else values
 
 
-def _samples(x: Any) -> "Iterator[list[np.ndarray]]":
-    if isinstance(x, np.ndarray):
-        return ([sample] for sample in x)
-    if isinstance(x, list):
-        return (list(samples) for samples in zip(*x, strict=True))
-    if hasattr(x, "__next__"):
-        return ([s] if isinstance(s, np.ndarray) else list(s) for s in x)
-    raise ValueError(
-        f"predict: {type(x).__name__} is no array, no list of arrays and no iterator over samples."
-    )
-
-
 def _length(x: Any) -> "int | None":
     if isinstance(x, np.ndarray):
         return len(x)
     return len(x[0]) if isinstance(x, list) and x else None
 
 
-def _progress(samples: Iterable, total: "int | None") -> Iterator:
+def _progress(batches: "Iterator[Batch]", total: "int | None") -> "Iterator[Batch]":
     start = shown = time.monotonic()
     count = 0
-    for count, sample in enumerate(samples, 1):
-        yield sample
+    for batch in batches:
+        yield batch
+        count += batch[1]
         now = time.monotonic()
         if now - shown > 0.1 or count == total:
             shown = now

@@ -93,6 +93,8 @@ def test_number_of_threads(threads):
         (SAMPLES[:0], "no samples"),
         (SAMPLES[:, :3], r"shape \(3, 5, 40\); the model takes \(6, 5, 40\)"),
         ([SAMPLES, SAMPLES], "2 inputs; the model has 1"),
+        ([], "0 inputs; the model has 1"),
+        (iter([SAMPLES[0], SAMPLES[0, :3]]), r"shape \(3, 5, 40\); the model takes"),
         (SAMPLES.astype(np.complex64), "complex64; the model takes float32"),
         ("text", "no array"),
     ],
@@ -100,6 +102,17 @@ def test_number_of_threads(threads):
 def test_samples_that_do_not_fit(samples, message):
     with pytest.raises(ValueError, match=message):
         Interpreter(OP.model()).predict(samples)
+
+
+def test_inputs_of_different_lengths():
+    b = Builder()
+    x, other = b.tensor(OP.shape, FLOAT), b.tensor(OP.shape, FLOAT)
+    interpreter = Interpreter(b.build([x, other], [OP.append(b, x), b.add(other, other)]))
+    with pytest.raises(ValueError, match=r"inputs of \[4, 5\] samples"):
+        interpreter.predict([SAMPLES, SAMPLES[:4]])
+    first, second = interpreter.predict([SAMPLES, SAMPLES])
+    np.testing.assert_array_equal(first, OP.expected(SAMPLES))
+    np.testing.assert_array_equal(second, 2 * SAMPLES)
 
 
 @pytest.mark.parametrize(
