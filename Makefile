@@ -49,10 +49,15 @@ emulate:
 	for threads in 1 3; do $(EMULATE) runtime/tests/replay.py runtime/dist/cases.npz $$threads || exit 1; done
 	$(EMULATE) -m pytest -q -p no:cacheprovider runtime/tests
 
-# 20,000 hostile models through a build with AddressSanitizer and UBSan; needs g++.
+# The threads under ThreadSanitizer, and 20,000 hostile models through a build with AddressSanitizer
+# and UBSan; needs g++.
 SANITIZED = runtime/dist/sanitized
 HOSTILE = 20000
 sanitize: $(VENV)/ready
+	mkdir -p $(SANITIZED)
+	g++ -std=c++17 -O1 -g -fsanitize=thread -Wall -Wextra -Werror \
+	  runtime/tests/thread_pool_stress.cc runtime/src/thread_pool.cc -o $(SANITIZED)/thread_pool_stress
+	$(SANITIZED)/thread_pool_stress
 	CXX=g++ $(RUN) runtime/tools/sanitized.py $(SANITIZED)
 	for kernel in avx512 avx2 portable; do \
 	  SIMAN_KERNEL=$$kernel $(RUN) -c 'import siman_runtime as s; s.kernel_name()' 2>/dev/null || continue; \

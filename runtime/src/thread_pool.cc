@@ -24,12 +24,8 @@ ThreadPool::ThreadPool(int threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    stop_ = true;
-    ++call_;
-  }
-  wake_.notify_all();
+  stop_ = true;
+  wake();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -44,14 +40,11 @@ void ThreadPool::run(std::int64_t units, std::int64_t grain, const Work& work) {
   units_ = units;
   work_ = &work;
   next_ = 0;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    busy_ = static_cast<int>(workers_.size());
-    ++call_;
-  }
-  wake_.notify_all();
+  job_ = (job_ / kNumber + 1) * kNumber + kOpen;
+  if (sleeping_.exchange(false)) wake();
   take_ranges();
-  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
+  job_ -= kOpen;
+  for (int spins = 0; job_ % kOpen != 0; ++spins) {
     if (spins < kSpins) {
       pause();
     } else {
@@ -68,23 +61,40 @@ void ThreadPool::take_ranges() {
   }
 }
 
+void ThreadPool::wake() {
+  // Locked, so that no worker is between looking for work and falling asleep.
+  { const std::lock_guard<std::mutex> lock(mutex_); }
+  wake_.notify_all();
+}
+
+bool ThreadPool::is_new(std::uint64_t seen) const {
+  const std::uint64_t job = job_.load();
+  return job / kOpen % 2 != 0 && job / kNumber != seen;
+}
+
+bool ThreadPool::join(std::uint64_t& seen) {
+  std::uint64_t job = job_.load();
+  while (job / kOpen % 2 != 0 && job / kNumber != seen) {
+    if (!job_.compare_exchange_weak(job, job + 1)) continue;
+    seen = job / kNumber;
+    return true;
+  }
+  return false;
+}
+
 void ThreadPool::serve() {
   std::uint64_t seen = 0;
-  for (;;) {
-    for (int spins = 0; spins < kSpins && call_.load(std::memory_order_acquire) == seen; ++spins) {
-      pause();
+  while (!stop_) {
+    for (int spins = 0; spins < kSpins && !is_new(seen); ++spins) pause();
+    for (int i = 0; i < kYields && !is_new(seen); ++i) std::this_thread::yield();
+    if (join(seen)) {
+      take_ranges();
+      --job_;
+      continue;
     }
-    for (int i = 0; i < kYields && call_.load(std::memory_order_acquire) == seen; ++i) {
-      std::this_thread::yield();
-    }
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return call_.load() != seen; });
-      seen = call_.load();
-    }
-    if (stop_) return;
-    take_ranges();
-    busy_.fetch_sub(1, std::memory_order_acq_rel);
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleeping_ = true;
+    if (!stop_ && !is_new(seen)) wake_.wait(lock);  // then it spins: more is to come
   }
 }
 

@@ -1,5 +1,6 @@
 // Threads that share out numbered units of work. They spin for a moment between two calls, since
-// a network's ops follow each other closely, and then sleep.
+// a network's ops follow each other closely, and then sleep. The caller never waits for one that
+// has not begun: what a late thread would have done, the others do.
 #ifndef SIMAN_THREAD_POOL_H_
 #define SIMAN_THREAD_POOL_H_
 
@@ -27,15 +28,22 @@ class ThreadPool {
   void run(std::int64_t units, std::int64_t grain, const Work& work);
 
  private:
+  // What `job_` is made of: the job's number, whether it may be joined, and how many workers have.
+  static constexpr std::uint64_t kOpen = 1u << 16;
+  static constexpr std::uint64_t kNumber = kOpen << 1;
+
   void serve();
   void take_ranges();
+  void wake();
+  bool is_new(std::uint64_t seen) const;
+  bool join(std::uint64_t& seen);
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<std::uint64_t> call_{0};
+  std::atomic<bool> sleeping_{false};
   std::atomic<bool> stop_{false};
-  std::atomic<int> busy_{0};
+  std::atomic<std::uint64_t> job_{0};
   std::atomic<std::int64_t> next_{0};
   std::int64_t units_ = 0;
   std::int64_t grain_ = 1;
