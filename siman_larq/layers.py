@@ -6,6 +6,7 @@ from typing import Any
 import larq as lq
 import tensorflow as tf
 
+from siman_larq._scopes import quantized
 from siman_larq.constraints import PercentileClip
 from siman_larq.quantizers import SampleSign, SiMaNQuantizer
 
@@ -112,7 +113,7 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
         return super().add_weight(name, *args, **kwargs)
 
     def _mean_magnitude(self, shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
-        with lq.context.quantized_scope(False):
+        with quantized(False):
             kernel = tf.cast(self.kernel, dtype or tf.float32)
         return tf.reduce_mean(tf.abs(kernel), axis=[0, 1, 2])
 

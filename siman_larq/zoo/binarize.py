@@ -8,6 +8,7 @@ import larq as lq
 import tensorflow as tf
 
 from siman_larq._cloning import clone_model
+from siman_larq._scopes import quantized
 from siman_larq.conversion.binary import binary_layers, is_binary, lacks_binary_input, why_float
 from siman_larq.math import Threshold
 from siman_larq.zoo.replacements import (
@@ -130,7 +131,7 @@ class Binarizer:
         if input_tensors is not None and model.inputs:
             input_tensors = _checked_tensors(model, input_tensors)
         made, pairs = clone_model(model, copy, "binarize", BinarizeError, input_tensors)
-        with lq.context.quantized_scope(False):
+        with quantized(False):
             for layer, copied in pairs:
                 copied.set_weights(layer.get_weights())
         notes.warn(model.name, [copied for _, copied in pairs])

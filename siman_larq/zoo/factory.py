@@ -9,6 +9,7 @@ import tensorflow as tf
 from larq_zoo.core.model_factory import ModelFactory
 from zookeeper import Field
 
+from siman_larq._scopes import no_metrics
 from siman_larq.zoo.binarize import Binarizer
 from siman_larq.zoo.replacements import LEVELS, no_constraint
 
@@ -66,7 +67,8 @@ class SiMaNFactory(ModelFactory):
             self.kernel_constraint,
             self.input_quantizer,
         )
-        with self._stock_quantizers(), _no_metrics():
+        # Some factories share a quantizer between layers, which Larq's metrics do not survive.
+        with self._stock_quantizers(), no_metrics():
             model = super().build()
         # On the same inputs, which are the user's `input_tensor` if there is one.
         return binarizer(model, model.inputs)
@@ -91,15 +93,3 @@ class SiMaNFactory(ModelFactory):
             for name in stock:
                 del self.__dict__[name]
             self.__dict__.update(cached)
-
-
-@contextlib.contextmanager
-def _no_metrics() -> Iterator[None]:
-    """Some factories share one quantizer between layers, which Larq's metrics do not survive."""
-    metrics = lq.context.get_training_metrics()
-    names = set(metrics)
-    metrics.clear()
-    try:
-        yield
-    finally:
-        metrics.update(names)
