@@ -1,37 +1,30 @@
 """SiMaN for Larq: binary weights by magnitude, trained with Keras, exported to 1-bit TFLite."""
 
-from siman_larq._keras2 import require_keras2
+import importlib
+import sys
 
-require_keras2()
-
-from siman_larq import models, zoo  # noqa: E402
-from siman_larq.callbacks import ClipAnnealing  # noqa: E402
-from siman_larq.checks import check_no_l2  # noqa: E402
-from siman_larq.constraints import PercentileClip  # noqa: E402
-from siman_larq.conversion import (  # noqa: E402
-    ConversionError,
-    Report,
-    SmallMapWarning,
-    convert,
-    verify,
-)
-from siman_larq.layers import SiMaNConv2D  # noqa: E402
-from siman_larq.quantizers import SampleSign, SiMaNQuantizer  # noqa: E402
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ClipAnnealing",
-    "ConversionError",
-    "PercentileClip",
-    "Report",
-    "SampleSign",
-    "SiMaNConv2D",
-    "SiMaNQuantizer",
-    "SmallMapWarning",
-    "check_no_l2",
-    "convert",
-    "models",
-    "verify",
-    "zoo",
-]
+# The names are in __init__.pyi; each is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def register() -> None:
+    """Registers this package's classes with Keras; `import siman_larq` has done it already.
+
+    # Raises
+        ImportError: unless TensorFlow is there, with Keras 2.
+    """
+    from siman_larq._keras2 import require_keras2
+
+    require_keras2()
+    for module in ("callbacks", "constraints", "layers", "quantizers", "training.optimizer"):
+        importlib.import_module(f"siman_larq.{module}")
+
+
+# A saved model can be loaded once its classes are registered. Commands do so when they run, so
+# that their help need not wait for TensorFlow.
+if "siman_larq_cli" not in sys.modules:
+    register()

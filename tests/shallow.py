@@ -38,6 +38,6 @@ if __name__ == "__main__":
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
         )
     models.resnet20 = network
-    from siman_larq.training.cli import cifar
+    from siman_larq.cli import train_cifar
 
-    cifar()
+    train_cifar()

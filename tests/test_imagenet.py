@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from siman_larq import data, zoo
+from siman_larq.choices import ZOO_MODELS
 from siman_larq.training import Recipe, build_model, imagenet_recipe_for, train
 from siman_larq.training.callbacks import Checkpoints
-from siman_larq.training.recipe import ZOO_MODELS
 from siman_larq.training.zoo_recipes import schedule, zoo_defaults, zoo_optimizer
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,7 @@
 """Data sets and input pipelines."""
 
-from siman_larq.data.datasets import DATASET_NAMES, ImageData, load
+from siman_larq.choices import DATASET_NAMES
+from siman_larq.data.datasets import ImageData, load
 from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
 from siman_larq.data.pipeline import eval_batches, prepare, steps_per_epoch, train_batches
 from siman_larq.data.sources import ImageSource, MemorySource, Share

@@ -10,12 +10,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from siman_larq.choices import DATASET_NAMES
 from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
 from siman_larq.data.idx import read_idx_split
 
-__all__ = ["DATASET_NAMES", "FASHION_MNIST_CLASSES", "ImageData", "load", "open_builder"]
-
-DATASET_NAMES = ("cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini")
+__all__ = ["FASHION_MNIST_CLASSES", "ImageData", "load", "open_builder"]
 
 # Where Debian's `dataset-fashion-mnist` puts its files.
 FASHION_MNIST_IDX_DIR = Path("/usr/share/datasets/fashion-mnist")

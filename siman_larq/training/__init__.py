@@ -1,21 +1,6 @@
 """Training, resuming and reporting."""
 
-from siman_larq.training.distribution import make_strategy
-from siman_larq.training.network import build_model
-from siman_larq.training.optimizer import CoupledDecaySGD, binary_variables
-from siman_larq.training.recipe import Recipe, imagenet_recipe_for, recipe_for
-from siman_larq.training.run import Run, create, reopen, train
+import lazy_loader
 
-__all__ = [
-    "CoupledDecaySGD",
-    "Recipe",
-    "Run",
-    "binary_variables",
-    "build_model",
-    "create",
-    "imagenet_recipe_for",
-    "make_strategy",
-    "recipe_for",
-    "reopen",
-    "train",
-]
+# The names are in __init__.pyi; the optimizer alone is imported to load a model.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

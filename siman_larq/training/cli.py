@@ -1,136 +1,29 @@
-"""The command lines of train/cifar.py and train/imagenet.py."""
+"""What a command line does with a run."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import tensorflow as tf
 
-from siman_larq import data
-from siman_larq.training.distribution import STRATEGIES
-from siman_larq.training.recipe import (
-    CIFAR_MODELS,
-    IMAGENET_MODELS,
-    PRECISIONS,
-    STYLES,
-    Recipe,
-    imagenet_recipe_for,
-    recipe_for,
-)
-from siman_larq.training.run import Run, create, reopen
+from siman_larq.training.run import Run
 
-__all__ = ["carry_out", "cifar", "imagenet"]
+__all__ = ["carry_out"]
 
 _INTERRUPTED = 130
 _MOST_RESTARTS = 20
 _RESTARTS = "SIMAN_LARQ_RESTARTS"
 
-_SHARED = (
-    click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of TFDS data sets."),
-    click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images."),
-    click.option("--batch-size", type=click.IntRange(min=1), help="Images per step, in all."),
-    click.option("--train-examples", type=click.IntRange(min=1), help="Only the first N images."),
-    click.option("--test-examples", type=click.IntRange(min=1), help="Only the first N of these."),
-    click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
-    click.option("--learning-rate", type=float, help="Peak learning rate."),
-    click.option("--weight-decay", type=float, help="l2 on all but binary kernels and alpha."),
-    click.option("--warmup-epochs", type=click.IntRange(min=0), help="Linear warm-up."),
-    click.option("--clip-start", type=float, help="Percentile clamp in the first epoch."),
-    click.option(
-        "--levels", type=click.Choice(["-1,1", "0,1"]), help="Levels of the code.  [default: -1,1]"
-    ),
-    click.option("--threshold", help="'median', 'angle' or a share of ones.  [default: median]"),
-    click.option(
-        "--strategy", type=click.Choice(STRATEGIES), help="Devices to use.  [default: single]"
-    ),
-    click.option(
-        "--precision", type=click.Choice(PRECISIONS), help="Of Keras.  [default: float32]"
-    ),
-    click.option("--xla", is_flag=True, default=None, help="Let XLA compile the training step."),
-    click.option(
-        "--resume", "resumed", type=click.Path(path_type=Path), help="Go on with this run."
-    ),
-    click.option("--smoke", is_flag=True, help="A short check: 2 epochs of few images."),
-    click.option(
-        "--output-dir", type=click.Path(path_type=Path), default=Path("runs"), help="Run folders."
-    ),
-    click.option(
-        "--run-dir",
-        type=click.Path(path_type=Path),
-        help="This very run folder; a run that is in it goes on. Several workers need one.",
-    ),
-)
 
-
-def _shared(command: Callable) -> Callable:
-    for option in reversed(_SHARED):
-        command = option(command)
-    return command
-
-
-_SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
-
-
-@click.command(context_settings=_SETTINGS)
-@click.option("--model", type=click.Choice(CIFAR_MODELS), help="The network.  [default: resnet20]")
-@click.option(
-    "--dataset",
-    type=click.Choice(data.DATASET_NAMES),
-    default="cifar10",
-    help="The images.",
-)
-@_shared
-@click.pass_context
-def cifar(context: click.Context, **options: Any) -> None:
-    """Trains a SiMaN network, converts it to 1-bit TFLite and verifies the file.
-
-    Options that are not given follow the data set: the official recipe for CIFAR (400 epochs,
-    batches of 256, SGD 0.1, five epochs of warm-up, cosine, weight decay 5e-4 everywhere but on
-    binary kernels and alpha), a shorter one for Fashion-MNIST.
-    """
-    _carry_out(context, recipe_for, options)
-
-
-@click.command(context_settings=_SETTINGS)
-@click.option(
-    "--model",
-    type=click.Choice(IMAGENET_MODELS),
-    help="The network.  [default: resnet18_imagenet]",
-)
-@click.option("--dataset", help="Any TFDS classification set.  [default: imagenet2012]")
-@click.option("--image-size", type=click.IntRange(min=32), help="Pixels a side.  [default: 224]")
-@click.option(
-    "--recipe", "style", type=click.Choice(STYLES), help="Whose settings.  [default: official]"
-)
-@_shared
-@click.pass_context
-def imagenet(context: click.Context, **options: Any) -> None:
-    """Trains a SiMaN network on large images, converts it to 1-bit TFLite and verifies the file.
-
-    Images are read, decoded and cropped while the network trains. Options that are not given are
-    those of the official recipe (150 epochs, batches of 512, SGD 0.1, cosine, weight decay 1e-4
-    everywhere but on binary kernels and alpha), with --recipe zoo those of Larq Zoo.
-    """
-    _carry_out(context, imagenet_recipe_for, options)
-
-
-def _carry_out(
-    context: click.Context, make_recipe: Callable[..., Recipe], options: dict[str, Any]
-) -> None:
-    carry_out(
-        lambda: _run(context, make_recipe, **options), f"python {sys.argv[0]} --resume {{folder}}"
-    )
-
-
-def carry_out(make_run: Callable[[], Run], again: str) -> None:
+def carry_out(make_run: Callable[[], Run], again: Callable[[Path], list[str]]) -> None:
     """Makes a run and carries it out, and says in a line what went wrong and how to go on.
 
     # Arguments
         make_run: Makes the run.
-        again: The command that goes on with it, with `{folder}` for its folder.
+        again: From the run's folder the arguments of this program that go on with the run.
     """
     try:
         run = make_run()
@@ -140,7 +33,8 @@ def carry_out(make_run: Callable[[], Run], again: str) -> None:
     try:
         click.echo(run.carry_out())
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted. To go on: {again.format(folder=run.folder)}")
+        command = shlex.join([*_this_program(), *again(run.folder)])
+        click.echo(f"\nInterrupted. To go on: {command}")
         sys.exit(_INTERRUPTED)
     except tf.errors.DataLossError as error:
         raise click.ClickException(f"A file of {run.images.source} is damaged: {error}") from error
@@ -153,27 +47,12 @@ def carry_out(make_run: Callable[[], Run], again: str) -> None:
     click.echo(f"run folder: {run.folder}")
 
 
-def _run(
-    context: click.Context,
-    make_recipe: Callable[..., Recipe],
-    resumed: Path | None,
-    output_dir: Path,
-    run_dir: Path | None,
-    smoke: bool,
-    **settings: Any,
-) -> Run:
-    if resumed is None:
-        return create(make_recipe(smoke=smoke, **_typed(settings)), output_dir, run_dir)
-    given = [
-        "--" + name.replace("_", "-")
-        for name in [*settings, "smoke", "run_dir"]
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(
-            f"--resume takes the run's own recipe; leave out {', '.join(given)}."
-        )
-    return reopen(resumed)
+def _this_program() -> list[str]:
+    """What this process was started with, before its arguments."""
+    given = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]
+    # An installed command brings its interpreter itself.
+    is_command = given == sys.argv[:1] and not given[0].endswith(".py")
+    return given if is_command else [sys.executable, *given]
 
 
 def _start_again(error: tf.errors.OpError) -> None:
@@ -188,22 +67,4 @@ def _start_again(error: tf.errors.OpError) -> None:
     )
     sys.stdout.flush()
     os.environ[_RESTARTS] = str(restarts)
-    os.execv(sys.executable, [sys.executable, *sys.argv])
-
-
-def _typed(given: dict[str, Any]) -> dict[str, Any]:
-    """Options as fields of a recipe."""
-    given = {name: value for name, value in given.items() if value is not None}
-    if "levels" in given:
-        given["levels"] = tuple(int(level) for level in given["levels"].split(","))
-    if "data_dir" in given:
-        given["data_dir"] = str(given["data_dir"])
-    if given.get("threshold") not in (None, "median", "angle"):
-        try:
-            given["threshold"] = float(given["threshold"])
-        except ValueError:
-            raise ValueError(
-                f"--threshold {given['threshold']} is unknown; use median, angle or a share of "
-                "ones between 0 and 1."
-            ) from None
-    return given
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

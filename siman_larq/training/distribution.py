@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from siman_larq.choices import STRATEGIES
 from siman_larq.data import Share
 
-__all__ = ["STRATEGIES", "distributed", "evaluation", "is_chief", "make_strategy", "synchronised"]
-
-STRATEGIES = ("single", "mirrored", "multiworker")
+__all__ = ["distributed", "evaluation", "is_chief", "make_strategy", "synchronised"]
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:

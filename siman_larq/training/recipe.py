@@ -6,44 +6,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from siman_larq.choices import CIFAR_MODELS, IMAGENET_MODELS, PRECISIONS, STRATEGIES, STYLES
 from siman_larq.math import Threshold
-from siman_larq.training.distribution import STRATEGIES
 from siman_larq.training.files import write_atomically
 
-__all__ = [
-    "CIFAR_MODELS",
-    "IMAGENET_MODELS",
-    "PRECISIONS",
-    "STYLES",
-    "ZOO_MODELS",
-    "Recipe",
-    "evaluation_batch",
-    "imagenet_recipe_for",
-    "recipe_for",
-]
-
-CIFAR_MODELS = ("resnet20", "resnet18", "vgg_small")
-# By name, since Larq Zoo is slow to import; a test holds this against `siman_larq.zoo.MODELS`.
-ZOO_MODELS = (
-    "BinaryAlexNet",
-    "BiRealNet",
-    "BinaryResNetE18",
-    "BinaryDenseNet28",
-    "BinaryDenseNet37",
-    "BinaryDenseNet37Dilated",
-    "BinaryDenseNet45",
-    "MeliusNet22",
-    "XNORNet",
-    "DoReFaNet",
-    "RealToBinaryNet",
-    "StrongBaselineNet",
-    "QuickNetSmall",
-    "QuickNet",
-    "QuickNetLarge",
-)
-IMAGENET_MODELS = ("resnet18_imagenet", "resnet34_imagenet", *ZOO_MODELS)
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-STYLES = ("official", "zoo")
+__all__ = ["Recipe", "evaluation_batch", "imagenet_recipe_for", "recipe_for"]
 
 # Short trainings for the data that are small or offline; CIFAR takes the official recipe.
 _SCALED: dict[str, dict[str, Any]] = {
@@ -74,7 +41,7 @@ class Recipe:
     """Settings of one training. The defaults are those of the official CIFAR code.
 
     # Arguments
-        model: One of `CIFAR_MODELS` or `IMAGENET_MODELS`.
+        model: One of `CIFAR_MODELS` or `IMAGENET_MODELS` of `siman_larq.choices`.
         dataset: A name that `siman_larq.data.load`, or `siman_larq.data.stream`, knows.
         epochs: Number of passes over the training images.
         batch_size: Images per step; what remains of an epoch is dropped.

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq import data
+from siman_larq.choices import ZOO_MODELS
 from siman_larq.conversion import Report, convert, verify
 from siman_larq.conversion.binary import binary_layers
 from siman_larq.training.files import write_atomically
-from siman_larq.training.recipe import ZOO_MODELS, Recipe, evaluation_batch
+from siman_larq.training.recipe import Recipe, evaluation_batch
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

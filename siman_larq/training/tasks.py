@@ -1,6 +1,6 @@
 """zookeeper tasks: Larq Zoo's experiments with models in SiMaN form.
 
-    python -m siman_larq TrainSiMaNBiRealNet dataset.name=photos dataset.data_dir=data epochs=2
+    siman-larq tasks TrainSiMaNBiRealNet dataset.name=photos dataset.data_dir=data epochs=2
 
 Fields are those of Larq Zoo's experiments; images, resuming, conversion and reports are those of
 train/imagenet.py.
@@ -19,8 +19,9 @@ from zookeeper import ComponentField, Field, component, task
 from zookeeper.tf import Dataset
 
 from siman_larq import data, zoo
+from siman_larq.choices import ZOO_MODELS
 from siman_larq.training.cli import carry_out
-from siman_larq.training.recipe import ZOO_MODELS, Recipe, imagenet_recipe_for
+from siman_larq.training.recipe import Recipe, imagenet_recipe_for
 from siman_larq.training.run import Run, create
 
 __all__ = ["Images", "SiMaNExperiment"]
@@ -90,8 +91,8 @@ class SiMaNExperiment(TrainLarqZooModel):
 
     def run(self) -> None:
         """Trains, converts, verifies and reports."""
-        again = " ".join(["siman_larq", *sys.argv[1:], "run_dir={folder}"])
-        carry_out(self._run, again)
+        given = [argument for argument in sys.argv[1:] if not argument.startswith("run_dir=")]
+        carry_out(self._run, lambda folder: [*given, f"run_dir={folder}"])
 
     def _run(self) -> Run:
         folder = Path(self.run_dir) if self.run_dir else None

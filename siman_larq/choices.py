@@ -1,0 +1,36 @@
+"""Names that options take. Without any import, so that `--help` need not wait for TensorFlow."""
+
+__all__ = [
+    "CIFAR_MODELS",
+    "DATASET_NAMES",
+    "IMAGENET_MODELS",
+    "PRECISIONS",
+    "STRATEGIES",
+    "STYLES",
+    "ZOO_MODELS",
+]
+
+CIFAR_MODELS = ("resnet20", "resnet18", "vgg_small")
+# A test holds this against `siman_larq.zoo.MODELS`.
+ZOO_MODELS = (
+    "BinaryAlexNet",
+    "BiRealNet",
+    "BinaryResNetE18",
+    "BinaryDenseNet28",
+    "BinaryDenseNet37",
+    "BinaryDenseNet37Dilated",
+    "BinaryDenseNet45",
+    "MeliusNet22",
+    "XNORNet",
+    "DoReFaNet",
+    "RealToBinaryNet",
+    "StrongBaselineNet",
+    "QuickNetSmall",
+    "QuickNet",
+    "QuickNetLarge",
+)
+IMAGENET_MODELS = ("resnet18_imagenet", "resnet34_imagenet", *ZOO_MODELS)
+DATASET_NAMES = ("cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+STRATEGIES = ("single", "mirrored", "multiworker")
+STYLES = ("official", "zoo")

@@ -1,0 +1,20 @@
+"""The command `siman-larq`. What takes TensorFlow is imported once a command runs."""
+
+import click
+
+from siman_larq.cli.files import convert, verify
+from siman_larq.cli.start import SETTINGS, version
+from siman_larq.cli.tasks import tasks
+from siman_larq.cli.train import train_cifar, train_imagenet
+
+__all__ = ["convert", "main", "tasks", "train_cifar", "train_imagenet", "verify"]
+
+
+@click.group(context_settings=SETTINGS)
+@version
+def main() -> None:
+    """SiMaN binary weights for Larq: training, conversion to 1-bit TFLite, verification."""
+
+
+for _command in (train_cifar, train_imagenet, convert, verify, tasks):
+    main.add_command(_command)

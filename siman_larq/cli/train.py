@@ -1,0 +1,162 @@
+"""The commands that train; their options are those of a recipe."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from siman_larq.choices import (
+    CIFAR_MODELS,
+    DATASET_NAMES,
+    IMAGENET_MODELS,
+    PRECISIONS,
+    STRATEGIES,
+    STYLES,
+)
+from siman_larq.cli.start import SETTINGS, start, version
+
+if TYPE_CHECKING:
+    from siman_larq.training.run import Run
+
+__all__ = ["train_cifar", "train_imagenet"]
+
+_PATH = click.Path(path_type=Path)
+
+_SHARED = (
+    click.option("--data-dir", type=_PATH, help="Folder of TFDS data sets."),
+    click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Images per step, in all."),
+    click.option("--train-examples", type=click.IntRange(min=1), help="Only the first N images."),
+    click.option("--test-examples", type=click.IntRange(min=1), help="Only the first N of these."),
+    click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
+    click.option("--learning-rate", type=float, help="Peak learning rate."),
+    click.option("--weight-decay", type=float, help="l2 on all but binary kernels and alpha."),
+    click.option("--warmup-epochs", type=click.IntRange(min=0), help="Linear warm-up."),
+    click.option("--clip-start", type=float, help="Percentile clamp in the first epoch."),
+    click.option(
+        "--levels", type=click.Choice(["-1,1", "0,1"]), help="Levels of the code.  [default: -1,1]"
+    ),
+    click.option("--threshold", help="'median', 'angle' or a share of ones.  [default: median]"),
+    click.option(
+        "--strategy", type=click.Choice(STRATEGIES), help="Devices to use.  [default: single]"
+    ),
+    click.option(
+        "--precision", type=click.Choice(PRECISIONS), help="Of Keras.  [default: float32]"
+    ),
+    click.option("--xla", is_flag=True, default=None, help="Let XLA compile the training step."),
+    click.option("--resume", "resumed", type=_PATH, help="Go on with this run."),
+    click.option("--smoke", is_flag=True, help="A short check: 2 epochs of few images."),
+    click.option("--output-dir", type=_PATH, default=Path("runs"), help="Run folders."),
+    click.option(
+        "--run-dir",
+        type=_PATH,
+        help="This very run folder; a run that is in it goes on. Several workers need one.",
+    ),
+)
+
+
+def _shared(command: Callable) -> Callable:
+    command = version(command)
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
+
+@click.command("train-cifar", context_settings=SETTINGS)
+@click.option("--model", type=click.Choice(CIFAR_MODELS), help="The network.  [default: resnet20]")
+@click.option(
+    "--dataset",
+    type=click.Choice(DATASET_NAMES),
+    default="cifar10",
+    help="The images.",
+)
+@_shared
+@click.pass_context
+def train_cifar(context: click.Context, **options: Any) -> None:
+    """Trains a SiMaN network, converts it to 1-bit TFLite and verifies the file.
+
+    Options that are not given follow the data set: the official recipe for CIFAR (400 epochs,
+    batches of 256, SGD 0.1, five epochs of warm-up, cosine, weight decay 5e-4 everywhere but on
+    binary kernels and alpha), a shorter one for Fashion-MNIST.
+    """
+    _train(context, "recipe_for", options)
+
+
+@click.command("train-imagenet", context_settings=SETTINGS)
+@click.option(
+    "--model",
+    type=click.Choice(IMAGENET_MODELS),
+    help="The network.  [default: resnet18_imagenet]",
+)
+@click.option("--dataset", help="Any TFDS classification set.  [default: imagenet2012]")
+@click.option("--image-size", type=click.IntRange(min=32), help="Pixels a side.  [default: 224]")
+@click.option(
+    "--recipe", "style", type=click.Choice(STYLES), help="Whose settings.  [default: official]"
+)
+@_shared
+@click.pass_context
+def train_imagenet(context: click.Context, **options: Any) -> None:
+    """Trains a SiMaN network on large images, converts it to 1-bit TFLite and verifies the file.
+
+    Images are read, decoded and cropped while the network trains. Options that are not given are
+    those of the official recipe (150 epochs, batches of 512, SGD 0.1, cosine, weight decay 1e-4
+    everywhere but on binary kernels and alpha), with --recipe zoo those of Larq Zoo.
+    """
+    _train(context, "imagenet_recipe_for", options)
+
+
+def _train(context: click.Context, maker: str, options: dict[str, Any]) -> None:
+    start()
+    from siman_larq.training import recipe
+    from siman_larq.training.cli import carry_out
+
+    make_recipe = getattr(recipe, maker)
+    command = context.command_path.split()[1:]
+    carry_out(
+        lambda: _run(context, make_recipe, **options),
+        lambda folder: [*command, "--resume", str(folder)],
+    )
+
+
+def _run(
+    context: click.Context,
+    make_recipe: Callable,
+    resumed: Path | None,
+    output_dir: Path,
+    run_dir: Path | None,
+    smoke: bool,
+    **settings: Any,
+) -> "Run":
+    from siman_larq.training.run import create, reopen
+
+    if resumed is None:
+        return create(make_recipe(smoke=smoke, **_typed(settings)), output_dir, run_dir)
+    given = [
+        "--" + name.replace("_", "-")
+        for name in [*settings, "smoke", "run_dir"]
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"--resume takes the run's own recipe; leave out {', '.join(given)}."
+        )
+    return reopen(resumed)
+
+
+def _typed(given: dict[str, Any]) -> dict[str, Any]:
+    """Options as fields of a recipe."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if "levels" in given:
+        given["levels"] = tuple(int(level) for level in given["levels"].split(","))
+    if "data_dir" in given:
+        given["data_dir"] = str(given["data_dir"])
+    if given.get("threshold") not in (None, "median", "angle"):
+        try:
+            given["threshold"] = float(given["threshold"])
+        except ValueError:
+            raise ValueError(
+                f"--threshold {given['threshold']} is unknown; use median, angle or a share of "
+                "ones between 0 and 1."
+            ) from None
+    return given

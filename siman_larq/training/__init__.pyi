@@ -1,0 +1,11 @@
+from .distribution import make_strategy as make_strategy
+from .network import build_model as build_model
+from .optimizer import CoupledDecaySGD as CoupledDecaySGD
+from .optimizer import binary_variables as binary_variables
+from .recipe import Recipe as Recipe
+from .recipe import imagenet_recipe_for as imagenet_recipe_for
+from .recipe import recipe_for as recipe_for
+from .run import Run as Run
+from .run import create as create
+from .run import reopen as reopen
+from .run import train as train

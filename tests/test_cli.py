@@ -1,0 +1,171 @@
+"""The commands `siman-larq` of siman_larq_cli."""
+
+import subprocess
+import sys
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+import siman_larq
+import siman_larq_cli
+from siman_larq import SiMaNConv2D
+
+
+def run(*arguments):
+    return CliRunner().invoke(siman_larq_cli.main, [str(argument) for argument in arguments])
+
+
+def refusal(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert result.output.startswith("Error: ")
+    return result.output.removeprefix("Error: ")
+
+
+@pytest.fixture(scope="module")
+def model():
+    tf.keras.utils.set_random_seed(0)
+    return tf.keras.Sequential(
+        [
+            tf.keras.layers.Input((8, 8, 32)),
+            SiMaNConv2D(32, 3, name="siman"),
+            lq.layers.QuantConv2D(
+                8, 3, padding="same", input_quantizer="ste_sign", kernel_quantizer="siman"
+            ),
+            tf.keras.layers.GlobalAveragePooling2D(),
+            tf.keras.layers.Dense(10),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    """A saved model and its file, made by the command."""
+    folder = tmp_path_factory.mktemp("cli")
+    model.save(folder / "model.keras")
+    result = run("convert", folder / "model.keras", "-o", folder / "model.tflite")
+    assert result.exit_code == 0, result.output
+    assert f"{(folder / 'model.tflite').stat().st_size:,} bytes" in result.output
+    return folder
+
+
+def test_help_does_not_wait_for_tensorflow():
+    program = """
+import sys
+import click
+import siman_larq_cli
+for name in ["", *siman_larq_cli.main.commands]:
+  for option in ["--version", "--help"]:
+    try:
+        siman_larq_cli.main([*name.split(), option], prog_name="siman-larq")
+    except SystemExit as end:
+        assert end.code == 0, (name, option)
+print(sorted({"tensorflow", "larq", "numpy"} & set(sys.modules)))
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    lines = process.stdout.splitlines()
+    assert lines.count(f"siman-larq, version {siman_larq.__version__}") == 6
+    for command in ("train-cifar", "train-imagenet", "convert", "verify", "tasks"):
+        assert f"Usage: siman-larq {command} [OPTIONS]" in process.stdout
+    assert lines[-1] == "[]"
+
+
+def test_all_classes_are_registered_by_the_import(tmp_path):
+    """Also the optimizer of train-cifar, which is part of its model.keras."""
+    program = f"""
+import siman_larq
+import tensorflow as tf
+tf.keras.models.load_model({str(tmp_path / "model.keras")!r})
+print("loaded")
+"""
+    model = tf.keras.Sequential([tf.keras.layers.Input((8, 8, 3)), SiMaNConv2D(4, 3)])
+    model.compile(siman_larq.training.CoupledDecaySGD(0.1), "mse")
+    model.save(tmp_path / "model.keras")
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.stdout == "loaded\n", process.stderr
+
+
+def test_convert_and_verify(model, folder, tmp_path):
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 32)).astype("float32")
+    np.save(tmp_path / "images.npy", images)
+    np.savez(tmp_path / "images.npz", images=images)
+    for name in ("images.npy", "images.npz"):
+        files = (folder / "model.keras", folder / "model.tflite", "--images", tmp_path / name)
+        result = run("verify", *files, "--examples", 2)
+        assert result.exit_code == 0, result.output
+        expected = siman_larq.verify(model, folder / "model.tflite", images[:2])
+        assert result.output == f"{expected}\n"
+
+
+@pytest.mark.parametrize("name", ["model.h5", "saved model"])
+def test_other_formats(model, folder, tmp_path, name):
+    model.save(tmp_path / name)
+    result = run("convert", tmp_path / name)
+    assert result.exit_code == 0, result.output
+    written = (tmp_path / name).with_suffix(".tflite")
+    assert written.read_bytes() == (folder / "model.tflite").read_bytes()
+
+
+def test_no_file_is_overwritten_unasked(folder, tmp_path):
+    output = tmp_path / "model.tflite"
+    output.write_text("mine")
+    message = refusal("convert", folder / "model.keras", "-o", output)
+    assert message == f"{output} exists; give another -o, or --overwrite.\n"
+    assert output.read_text() == "mine"
+    result = run("convert", folder / "model.keras", "-o", output, "--overwrite")
+    assert result.exit_code == 0
+    assert output.read_bytes() == (folder / "model.tflite").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+
+
+class TestRefusals:
+    def test_files_that_are_not_there(self, folder, tmp_path):
+        nothing = tmp_path / "nothing"
+        keras, tflite = folder / "model.keras", folder / "model.tflite"
+        assert refusal("convert", nothing) == f"There is no {nothing}.\n"
+        assert f"There is no folder {nothing}" in refusal("convert", keras, "-o", nothing / "x")
+        for files in (
+            (nothing, tflite, "--images", tflite),
+            (keras, nothing, "--images", tflite),
+            (keras, tflite, "--images", nothing),
+            (keras, tflite, "--run-dir", nothing),
+        ):
+            assert refusal("verify", *files) == f"There is no {nothing}.\n"
+
+    def test_models_that_cannot_be_loaded(self, tmp_path):
+        damaged = tmp_path / "model.keras"
+        damaged.write_text("no model")
+        assert f"{damaged} cannot be loaded as a Keras model" in refusal("convert", damaged)
+        tf.saved_model.save(tf.Module(), str(tmp_path / "graph"))
+        assert "only a TensorFlow graph" in refusal("convert", tmp_path / "graph")
+
+    def test_a_layer_that_would_stay_float(self, tmp_path):
+        layers = [
+            tf.keras.layers.Input((4,)),
+            lq.layers.QuantDense(3, kernel_quantizer="siman", name="binary_dense"),
+        ]
+        tf.keras.Sequential(layers).save(tmp_path / "dense.keras")
+        assert "binary_dense" in refusal("convert", tmp_path / "dense.keras")
+        assert not (tmp_path / "dense.tflite").exists()
+        result = run("convert", tmp_path / "dense.keras", "--allow-float", "binary_dense")
+        assert result.exit_code == 0, result.output
+
+    def test_images(self, folder, tmp_path):
+        files = (folder / "model.keras", folder / "model.tflite")
+        assert "either --images or --run-dir" in refusal("verify", *files)
+        wrong = tmp_path / "images.npy"
+        wrong.write_text("no numbers")
+        assert f"{wrong} is no .npy or .npz file" in refusal("verify", *files, "--images", wrong)
+        np.save(wrong, np.array([None]), allow_pickle=True)
+        assert f"{wrong} is no .npy or .npz file" in refusal("verify", *files, "--images", wrong)
+        np.savez(tmp_path / "empty.npz")
+        message = refusal("verify", *files, "--images", tmp_path / "empty.npz")
+        assert "holds no arrays" in message
+        np.save(wrong, np.zeros((2, 3, 3, 1), "float32"))
+        assert "(2, 3, 3, 1)" in refusal("verify", *files, "--images", wrong)
+        assert "recipe.json" in refusal("verify", *files, "--run-dir", tmp_path)
