@@ -1,12 +1,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV = .venv
 COMPAT = .venv-tf219
+DOCS = .venv-docs
 RUN = $(VENV)/bin/python
 
 EMULATED = .pi
 LITERT_LOWEST = 1.1.2
 
-.PHONY: quickstart test lint compat benchmark clean wheels runtime-test emulate sanitize
+.PHONY: quickstart test lint compat docs benchmark clean wheels runtime-test emulate sanitize
 
 # Trains ResNet-20 on the embedded images, converts, verifies, prints a table.
 quickstart: $(VENV)/ready
@@ -23,6 +24,10 @@ lint: $(VENV)/ready
 # The fast tests on the newest versions that work together.
 compat: $(COMPAT)/ready
 	TF_USE_LEGACY_KERAS=1 $(COMPAT)/bin/python -m pytest -n 2
+
+# The documentation, into site/; it needs neither TensorFlow nor a network.
+docs: $(DOCS)/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 
 benchmark: $(VENV)/ready
 	$(RUN) benchmarks/train_step.py
@@ -68,7 +73,7 @@ sanitize: $(VENV)/ready
 	done
 
 clean:
-	rm -rf $(VENV) $(COMPAT) $(EMULATED) runtime/dist
+	rm -rf $(VENV) $(COMPAT) $(DOCS) site $(EMULATED) runtime/dist
 
 define make_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' || \
@@ -86,4 +91,7 @@ $(VENV)/ready: requirements/tf215.txt
 	$(make_environment)
 
 $(COMPAT)/ready: requirements/tf219.txt
+	$(make_environment)
+
+$(DOCS)/ready: requirements/docs.txt
 	$(make_environment)

@@ -40,7 +40,7 @@ class SiMaNQuantizer(BaseQuantizer):
         \\]
         `levels=(0, 1)` therefore adds to every output channel the same plain sum of the
         receptive field. The official code convolves with `levels=(-1, 1)`, and that trains far
-        better (see "Which levels?" in the README); so `siman_larq.SiMaNConv2D` uses it.
+        better (see "Which levels?" in the documentation); so `siman_larq.SiMaNConv2D` uses it.
 
     !!! note
         Coding is not idempotent by itself. A kernel whose weights all are levels is therefore
