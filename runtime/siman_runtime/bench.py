@@ -69,12 +69,25 @@ def warnings_for(facts: "dict[str, str]") -> "list[str]":
     return found
 
 
-def measure(model: Path, threads: int, seconds: float) -> np.ndarray:
-    """Milliseconds of each run on random inputs, after some that are not counted."""
+def measure(
+    model: Path, threads: int, seconds: float, size: "tuple[int, ...]" = ()
+) -> np.ndarray:
+    """Milliseconds of each run on random inputs, after some that are not counted.
+
+    # Arguments
+        model: Path of the file.
+        threads: How many threads.
+        seconds: How long.
+        size: Height and width of the inputs, for a model that takes any.
+    """
     interpreter = Interpreter(model, num_threads=threads)
+    if any(-1 in signature[1:] for signature in interpreter.input_signatures):
+        if len(size) != 2:
+            raise ValueError(f"{model} takes inputs of any size: give --size HEIGHT WIDTH.")
+        interpreter.resize(*((s[0], *size, *s[3:]) for s in interpreter.input_shapes))
     rng = np.random.default_rng(0)
     inputs = [
-        rng.normal(0, 1, shape).astype(dtype)
+        np.abs(rng.normal(0, 1, shape)).astype(dtype)
         for shape, dtype in zip(interpreter.input_shapes, interpreter.input_types, strict=True)
     ]
     x = inputs[0] if len(inputs) == 1 else inputs
@@ -92,9 +105,9 @@ def _summary(name: str, times: np.ndarray) -> str:
     return f"{name:<28} {middle:9.2f} ms  (quartiles {low:.2f}-{high:.2f}, {len(times)} runs)"
 
 
-def _print_ops(model: Path, seconds: float) -> None:
+def _print_ops(model: Path, seconds: float, size: "tuple[int, ...]") -> None:
     library.profile(True)
-    times = measure(model, 1, seconds)
+    times = measure(model, 1, seconds, size)
     rows = library.profiled()
     library.profile(False)
     runs = len(times) + 3
@@ -111,6 +124,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", default="1", help="numbers of threads, as 1,2,4")
     parser.add_argument("--compare", type=Path, help="another file, as the network in float32")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement (3)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=(),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the inputs, for models that take any",
+    )
     return parser
 
 
@@ -119,6 +140,8 @@ def _bench(arguments: argparse.Namespace) -> None:
         threads = [int(part) for part in arguments.threads.split(",")]
     except ValueError:
         raise ValueError(f"--threads {arguments.threads}: numbers as in 1,2,4.") from None
+    if not 0 <= arguments.seconds < 3600:
+        raise ValueError(f"--seconds {arguments.seconds}: from 0 to 3600 is allowed.")
     facts = system()
     for name, value in facts.items():
         print(f"{name:<10} {value}")
@@ -126,13 +149,13 @@ def _bench(arguments: argparse.Namespace) -> None:
         print(f"WARNING: {warning}")
     print()
     for number in threads:
-        times = measure(arguments.model, number, arguments.seconds)
+        times = measure(arguments.model, number, arguments.seconds, arguments.size)
         print(_summary(f"{arguments.model.name}, {number} threads", times))
         if arguments.compare is not None:
-            other = measure(arguments.compare, number, arguments.seconds)
+            other = measure(arguments.compare, number, arguments.seconds, arguments.size)
             print(_summary(f"{arguments.compare.name}, {number} threads", other))
             print(f"ratio {np.median(times) / np.median(other):.3f}")
-    _print_ops(arguments.model, arguments.seconds)
+    _print_ops(arguments.model, arguments.seconds, arguments.size)
 
 
 def main(arguments: "list[str] | None" = None) -> None:

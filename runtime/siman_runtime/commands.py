@@ -4,8 +4,6 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from siman_runtime.errors import LibraryError
-
 __all__ = ["run_command"]
 
 
@@ -17,5 +15,5 @@ def run_command(
     """Parses arguments (of the process if `None`), calls `body`, exits with what it raises."""
     try:
         body(parser.parse_args(arguments))
-    except (ValueError, OSError, LibraryError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        sys.exit(f"{parser.prog}: {str(error) or 'out of memory'}")

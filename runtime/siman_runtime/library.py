@@ -66,12 +66,15 @@ def _library() -> ctypes.CDLL:
             f"{path} cannot be loaded here ({error}): it was built for another system. Install "
             "siman-runtime again with pip on this machine."
         ) from error
-    library.siman_kernel_name.restype = ctypes.c_char_p
-    library.siman_last_error.restype = ctypes.c_char_p
-    library.siman_peak_bits_per_second.restype = ctypes.c_double
-    library.siman_profile.argtypes = [ctypes.c_bool]
-    library.siman_profile_text.restype = ctypes.c_size_t
-    library.siman_profile_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    try:
+        library.siman_kernel_name.restype = ctypes.c_char_p
+        library.siman_last_error.restype = ctypes.c_char_p
+        library.siman_peak_bits_per_second.restype = ctypes.c_double
+        library.siman_profile.argtypes = [ctypes.c_bool]
+        library.siman_profile_text.restype = ctypes.c_size_t
+        library.siman_profile_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    except AttributeError as error:
+        raise LibraryError(f"{path} is not siman-runtime's native library ({error}).") from error
     return library
 
 

@@ -1,93 +1,30 @@
 """`siman-run model.tflite image.png`: classifies pictures."""
 
 import argparse
-import json
+import dataclasses
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from siman_runtime.checks import read_model
 from siman_runtime.commands import run_command
-from siman_runtime.errors import LibraryError, ModelError
+from siman_runtime.errors import ModelError
 from siman_runtime.interpreter import Interpreter
+from siman_runtime.preparation import Preparation, load_picture, preparation_of
 
-__all__ = ["Preparation", "main", "preparation_of"]
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How pixels from 0 to 255 become inputs: `(pixels / 255 - mean) / std`, by channel."""
-
-    mean: "list[float]" = field(default_factory=lambda: [0.5])
-    std: "list[float]" = field(default_factory=lambda: [0.5])
-    labels: "list[str]" = field(default_factory=list)
-    crop: float = 1.0  # side of the central square that is used, over the shorter side
-    picture_size: "tuple[int, ...]" = ()  # (height, width) inside a black border, if not the whole
-    is_grey: bool = False
-    source: str = "the default: values from -1 to 1"
-
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
-        values = np.asarray(pixels, np.float32) / np.float32(255)
-        return (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+__all__ = ["main", "probabilities"]
 
 
-def preparation_of(model: Path) -> Preparation:
-    """What `input.json` beside the model says, which siman-larq's training writes."""
-    path = model.with_name("input.json")
-    if not path.is_file():
-        return Preparation()
-    try:
-        settings = json.loads(path.read_text())
-        return Preparation(
-            mean=[float(v) for v in settings["mean"]],
-            std=[float(v) for v in settings["std"]],
-            labels=[str(v) for v in settings.get("class_names", [])],
-            crop=float(settings.get("crop", 1.0)),
-            picture_size=tuple(int(v) for v in settings.get("picture_size", ())),
-            is_grey=bool(settings.get("is_grey", False)),
-            source=str(path),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is damaged ({error!r}): copy the run folder again.") from error
+def probabilities(scores: np.ndarray, step: float = 0.0) -> np.ndarray:
+    """The scores themselves if they are a distribution, else their softmax.
 
-
-def load_picture(path: Path, shape: "tuple[int, ...]", preparation: Preparation) -> np.ndarray:
-    """The central part of a picture, resized: uint8 `(height, width, channels)`."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise LibraryError(
-            'Pillow is needed to read pictures: pip install "siman-runtime[images]"'
-        ) from None
-    channels = shape[2]
-    height, width = preparation.picture_size or shape[:2]
-    if channels not in (1, 3):
-        raise ModelError(f"The model takes {channels} channels; siman-run knows 1 (grey) and 3.")
-    if not (0 < height <= shape[0] and 0 < width <= shape[1]):
-        raise ModelError(f"A picture of {height} x {width} does not fit the model's {shape}.")
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            image = image.convert("L" if channels == 1 or preparation.is_grey else "RGB")
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is no picture that Pillow reads: {error}") from error
-    scale = preparation.crop * min(image.width / width, image.height / height)
-    side = (width * scale, height * scale)
-    left, top = (image.width - side[0]) / 2, (image.height - side[1]) / 2
-    box = (left, top, left + side[0], top + side[1])
-    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    pixels = np.zeros(shape, np.uint8)
-    above, before = (shape[0] - height) // 2, (shape[1] - width) // 2
-    part = np.asarray(image).reshape(height, width, -1)
-    pixels[above : above + height, before : before + width] = part
-    return pixels
-
-
-def probabilities(scores: np.ndarray) -> np.ndarray:
-    """The scores themselves if they are a distribution, else their softmax."""
+    # Arguments
+        scores: One score for each class.
+        step: How far apart two scores can be at least, for quantized ones.
+    """
     scores = np.asarray(scores, np.float64).reshape(-1)
-    if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+    if scores.min() >= 0 and abs(scores.sum() - 1) < max(1e-3, step * len(scores)):
         return scores
     powers = np.exp(scores - scores.max())
     return powers / powers.sum()
@@ -95,76 +32,146 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="siman-run", description="Classifies pictures.")
-    parser.add_argument("model", type=Path, help="TFLite file, best in its run folder")
+    parser.add_argument("model", type=Path, help="TFLite file")
     parser.add_argument("images", type=Path, nargs="+", help="pictures that Pillow reads")
     parser.add_argument("--labels", type=Path, help="text file with one name for each class")
     parser.add_argument("--top", type=int, default=5, help="classes to print (5)")
     parser.add_argument("--threads", type=int, default=1, help="threads (1)")
-    parser.add_argument("--mean", type=float, nargs="+", help="of the channels, pixels in 0 to 1")
-    parser.add_argument("--std", type=float, nargs="+", help="of the channels, pixels in 0 to 1")
-    parser.add_argument("--crop", type=float, help="part of the shorter side that is used (1)")
+    group = parser.add_argument_group(
+        "preparation", "Files of siman-larq say it themselves; for others, and to change it:"
+    )
+    group.add_argument("--mean", type=float, nargs="+", help="of the channels, pixels in 0 to 1")
+    group.add_argument("--std", type=float, nargs="+", help="of the channels, pixels in 0 to 1")
+    group.add_argument("--crop", type=float, help="part of the shorter side that is used (1)")
+    group.add_argument(
+        "--picture-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the picture, inside a black border where the model takes more (the model's)",
+    )
+    group.add_argument(
+        "--grey", dest="is_grey", action="store_true", default=None, help="turn pictures grey first"
+    )
     return parser
 
 
-def _chosen(arguments: argparse.Namespace) -> Preparation:
-    found = preparation_of(arguments.model)
-    labels = found.labels
+def _labels(path: Path) -> "list[str]":
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"--labels {path}: this is no text in UTF-8.") from None
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return [line.strip() for line in lines]
+
+
+def _chosen(arguments: argparse.Namespace, content: bytes) -> Preparation:
+    found = preparation_of(arguments.model, content)
+    names = ("mean", "std", "crop", "picture_size", "is_grey")
+    given = {name: getattr(arguments, name) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    if found is None and not {"mean", "std"} <= given.keys():
+        raise ValueError(
+            f"{arguments.model} does not say how its pictures were prepared in training, and there "
+            "is no input.json beside it: give --mean and --std, such as --mean 0.5 --std 0.5 for "
+            "inputs from -1 to 1, and --grey, --crop and --picture-size where they apply."
+        )
+    flags = {"is_grey": "--grey", "picture_size": "--picture-size"}
+    told = ", ".join(flags.get(name, f"--{name}") for name in given)
+    if "picture_size" in given:
+        given["picture_size"] = tuple(given["picture_size"])
     if arguments.labels is not None:
-        labels = arguments.labels.read_text().splitlines()
-    given = [name for name in ("mean", "std", "crop") if getattr(arguments, name) is not None]
-    preparation = Preparation(
-        mean=arguments.mean or found.mean,
-        std=arguments.std or found.std,
-        crop=found.crop if arguments.crop is None else arguments.crop,
-        picture_size=found.picture_size,
-        is_grey=found.is_grey,
-        labels=labels,
-        source=", ".join(f"--{name}" for name in given) or found.source,
-    )
-    if not 0 < preparation.crop <= 1:
-        raise ValueError(f"--crop {preparation.crop}: above 0 and up to 1 is allowed.")
-    if min(preparation.std) <= 0:
-        raise ValueError(f"--std {preparation.std}: above 0 is allowed.")
-    return preparation
+        given["labels"] = _labels(arguments.labels)
+    try:
+        if found is None:
+            return Preparation(**given, source=told)
+        source = f"{found.source}, but for {told}" if told else found.source
+        return dataclasses.replace(found, **given, source=source)
+    except ValueError as error:
+        raise ValueError(f"{error}.") from None
 
 
-def _prepared(interpreter: Interpreter, path: Path, preparation: Preparation) -> np.ndarray:
-    shape, dtype = interpreter.input_shapes[0][1:], np.dtype(interpreter.input_types[0])
+def _check_model(interpreter: Interpreter, preparation: Preparation) -> None:
+    """That the model classifies one picture, with as many classes as there are labels."""
+    counts = len(interpreter.input_shapes), len(interpreter.output_shapes)
+    if counts != (1, 1):
+        raise ModelError(
+            f"The model has {counts[0]} inputs and {counts[1]} outputs; siman-run classifies with "
+            "one of each: use siman_runtime.Interpreter."
+        )
+    shape, output = interpreter.input_shapes[0][1:], interpreter.output_shapes[0]
     if len(shape) != 3:
         raise ModelError(f"The model's input {shape} is no picture (height, width, channels).")
+    if int(np.prod(output[1:])) != output[-1]:
+        raise ModelError(f"The model's output {output[1:]} is no list of scores, one for a class.")
     for name in ("mean", "std"):
         if len(getattr(preparation, name)) not in (1, shape[2]):
             raise ValueError(
                 f"{name} has {len(getattr(preparation, name))} values; the model takes "
                 f"{shape[2]} channels."
             )
+    if preparation.labels and len(preparation.labels) != output[-1]:
+        raise ValueError(f"{len(preparation.labels)} labels; the model has {output[-1]} classes.")
+
+
+def _set_size(interpreter: Interpreter, preparation: Preparation) -> None:
+    """Networks that take pictures of any size run at the size that is named."""
+    signature = interpreter.input_signatures[0]
+    if len(signature) != 4 or -1 not in signature[1:]:
+        return
+    if not preparation.picture_size:
+        raise ValueError("The model takes pictures of any size: give --picture-size HEIGHT WIDTH.")
+    interpreter.resize((1, *preparation.picture_size, signature[-1]))
+
+
+def _prepared(interpreter: Interpreter, path: Path, preparation: Preparation) -> np.ndarray:
+    shape, dtype = interpreter.input_shapes[0][1:], np.dtype(interpreter.input_types[0])
     values = preparation.apply(load_picture(path, shape, preparation))
     if dtype == np.float32:
         return values
     scale, zero_point = interpreter.input_scales[0], interpreter.input_zero_points[0]
     if dtype.kind not in "iu" or not isinstance(scale, float):
-        raise ModelError(f"The model takes {dtype}; siman-run knows float32, int8 and uint8.")
+        raise ModelError(
+            f"The model takes {dtype} without a scale; siman-run knows float32, and int8 and uint8 "
+            "with one."
+        )
     limits = np.iinfo(dtype)
     return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
 
 
+def _scores(interpreter: Interpreter, image: np.ndarray) -> np.ndarray:
+    """Real scores, or probabilities, of one prepared picture."""
+    scores = np.asarray(interpreter.predict(image[None])).reshape(-1)
+    scale, zero_point = interpreter.output_scales[0], interpreter.output_zero_points[0]
+    step = 0.0
+    if isinstance(scale, float):
+        scores, step = scale * (scores.astype(np.float64) - zero_point), scale
+    if not np.isfinite(scores).all():
+        raise ModelError("The model gives NaN or infinite scores: convert it again.")
+    return scores if len(scores) == 1 else probabilities(scores, step)
+
+
 def _classify(arguments: argparse.Namespace) -> None:
-    interpreter = Interpreter(arguments.model, num_threads=arguments.threads)
-    preparation = _chosen(arguments)
+    if arguments.top < 1:
+        raise ValueError(f"--top {arguments.top}: at least 1 is allowed.")
+    content = read_model(arguments.model)
+    interpreter = Interpreter(content, num_threads=arguments.threads)
+    preparation = _chosen(arguments, content)
+    _set_size(interpreter, preparation)
+    _check_model(interpreter, preparation)
     print(f"input prepared as in {preparation.source}")
     for path in arguments.images:
         image = _prepared(interpreter, path, preparation)
         start = time.perf_counter()
-        scores = probabilities(np.asarray(interpreter.predict(image[None])))
+        scores = _scores(interpreter, image)
         spent = time.perf_counter() - start
-        if preparation.labels and len(preparation.labels) != len(scores):
-            raise ValueError(
-                f"{len(preparation.labels)} labels; the model has {len(scores)} classes."
-            )
         print(f"\n{path} ({1000 * spent:.1f} ms)")
         for index in np.argsort(-scores, kind="stable")[: arguments.top]:
             label = preparation.labels[index] if preparation.labels else f"class {index}"
-            print(f"  {100 * scores[index]:6.2f} %  {label}")
+            # One score alone may be a probability or not: softmax would make it 100 %.
+            share = f"{100 * scores[index]:6.2f} %" if len(scores) > 1 else f"{scores[index]:.6g}"
+            print(f"  {share}  {label}")
 
 
 def main(arguments: "list[str] | None" = None) -> None:

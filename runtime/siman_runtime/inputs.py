@@ -1,0 +1,163 @@
+"""What a model takes, and how samples become its inputs, or one sentence why they do not."""
+
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Any, Union
+
+import numpy as np
+
+__all__ = ["Data", "Inputs", "quantization"]
+
+Data = Union[np.ndarray, "list[np.ndarray]"]
+Batch = tuple["list[np.ndarray]", int]  # for each input, and how many samples count
+
+
+class Inputs:
+    """The inputs of a model, from the details that the runtime gives of them."""
+
+    def __init__(self, details: "list[dict]") -> None:
+        self.places = [entry["index"] for entry in details]
+        self.types = [entry["dtype"] for entry in details]
+        self.shapes = [_sizes(entry["shape"]) for entry in details]
+        signatures = [_sizes(entry.get("shape_signature", ())) for entry in details]
+        self.signatures = [
+            signature or shape for signature, shape in zip(signatures, self.shapes, strict=True)
+        ]
+        self.scales = [quantization(entry, "scales") for entry in details]
+        self.zero_points = [quantization(entry, "zero_points") for entry in details]
+
+    def checked_shapes(self, shapes: Sequence) -> "list[tuple[int, ...]]":
+        """New shapes for the inputs; raises `ValueError` for what is none."""
+        if len(shapes) != len(self.shapes):
+            raise ValueError(f"resize: {len(shapes)} shapes for {len(self.shapes)} inputs.")
+        return [_checked_shape(*pair) for pair in zip(shapes, self.shapes, strict=True)]
+
+    def batches(self, x: "Data | Iterator[Data]") -> "Iterator[Batch]":
+        """The samples, as many at a time as the shapes say."""
+        if not self.shapes or not all(self.shapes):
+            raise ValueError("predict: the model has no inputs whose first axis counts samples.")
+        size = self.shapes[0][0]
+        if isinstance(x, (np.ndarray, list)):
+            groups = self._slices(x, size)
+        elif hasattr(x, "__next__"):
+            groups = self._stacks(x, size)
+        else:
+            raise ValueError(
+                f"predict: {type(x).__name__} is no array, no list of arrays and no iterator over "
+                "samples."
+            )
+        for values in groups:
+            count = len(values[0])
+            if count < size:  # filled up with its last sample
+                values = [
+                    np.concatenate([v, np.repeat(v[-1:], size - count, axis=0)]) for v in values
+                ]
+            yield values, count
+
+    def _slices(self, x: Data, size: int) -> Iterator[list[np.ndarray]]:
+        inputs = self._checked([x] if isinstance(x, np.ndarray) else x)
+        lengths = {len(value) for value in inputs}
+        if len(lengths) > 1:
+            raise ValueError(f"predict: inputs of {sorted(lengths)} samples; give equally many.")
+        for start in range(0, len(inputs[0]), size):
+            yield [value[start : start + size] for value in inputs]
+
+    def _stacks(self, samples: "Iterator[Data]", size: int) -> Iterator[list[np.ndarray]]:
+        waiting: list = []
+        for sample in samples:
+            values = sample if isinstance(sample, (list, tuple)) else [sample]
+            waiting.append(self._checked([_array(value)[np.newaxis] for value in values]))
+            if len(waiting) == size:
+                yield [np.concatenate(values) for values in zip(*waiting, strict=True)]
+                waiting = []
+        if waiting:
+            yield [np.concatenate(values) for values in zip(*waiting, strict=True)]
+
+    def _checked(self, inputs: Sequence) -> list[np.ndarray]:
+        if len(inputs) != len(self.shapes):
+            raise ValueError(
+                f"predict: {len(inputs)} inputs; the model has {len(self.shapes)}. A list holds one "
+                "array for each input; samples are the first axis of an array, as by np.stack."
+            )
+        return [self._checked_input(index, _array(value)) for index, value in enumerate(inputs)]
+
+    def _checked_input(self, index: int, value: np.ndarray) -> np.ndarray:
+        if value.ndim == 0 or value.shape[1:] != self.shapes[index][1:]:
+            raise ValueError(self._why_unfit(index, value.shape))
+        dtype = np.dtype(self.types[index])
+        if not _keeps_meaning(value.dtype, dtype):
+            raise ValueError(
+                f"predict: samples of type {value.dtype}; the model takes {dtype}: "
+                f"{self._cure_of_type(index)}."
+            )
+        with np.errstate(over="ignore"):
+            value = value.astype(dtype, copy=False)
+        if not _is_finite(value):
+            raise ValueError(f"predict: input {index} holds NaN or infinite values.")
+        return value
+
+    def _why_unfit(self, index: int, given: "tuple[int, ...]") -> str:
+        shape, signature = self.shapes[index], self.signatures[index]
+        told = f"predict: a sample of shape {given[1:]}; the model takes {shape[1:]}"
+        if given == shape[1:]:
+            return f"{told}: the first axis counts samples, as in x[np.newaxis]."
+        if len(given) == len(shape) and all(
+            wanted in (-1, n) for n, wanted in zip(given[1:], signature[1:], strict=True)
+        ):
+            example = (shape[0], *given[1:])
+            return f"{told} until it is told another size: call resize({example}) first."
+        return f"{told}."
+
+    def _cure_of_type(self, index: int) -> str:
+        dtype, scale = np.dtype(self.types[index]), self.scales[index]
+        if dtype.kind == "f":
+            return "scale pixels as in training, such as (x / 255 - mean) / std, in float32"
+        if scale is not None:
+            return f"quantize real values, as round(x / {scale}) + {self.zero_points[index]}"
+        return f"if that is what your values are, give x.astype(np.{dtype})"
+
+
+def quantization(details: dict, key: str) -> "float | list | None":
+    """The scale or zero point of a tensor, a list if there are several, `None` if there is none."""
+    values = details["quantization_parameters"][key].tolist()
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else values
+
+
+def _sizes(shape: Any) -> "tuple[int, ...]":
+    return tuple(int(size) for size in shape)
+
+
+def _checked_shape(shape: Any, before: "tuple[int, ...]") -> "tuple[int, ...]":
+    try:
+        sizes = [operator.index(size) for size in shape]
+    except TypeError:
+        sizes = []
+    if len(sizes) != len(before) or not all(0 < size < 2**31 for size in sizes):
+        raise ValueError(
+            f"resize: {shape!r} is no shape of {len(before)} whole numbers above 0, as {before} is."
+        )
+    return tuple(sizes)
+
+
+def _array(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"predict: a sample cannot be made an array: {error}") from None
+
+
+def _keeps_meaning(given: np.dtype, taken: np.dtype) -> bool:
+    """Whether values of one type may be cast to another: integers lack the scale of real values."""
+    if given.kind in "iu" and taken.kind in "iu":
+        return bool(np.can_cast(given, taken, "safe"))
+    return given == taken or given.kind == taken.kind == "f"
+
+
+def _is_finite(value: np.ndarray) -> bool:
+    if value.dtype.kind != "f":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is several times as fast, and finite unless there is reason to look again.
+        return bool(np.isfinite(value.sum())) or bool(np.isfinite(value).all())
