@@ -1,13 +1,12 @@
 """`verify(runtime="siman")`, which needs the package of the folder `runtime`."""
 
-import json
-
 import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from siman_larq import SiMaNConv2D, SiMaNQuantizer, convert, data, models, verify
+from siman_larq.conversion import add_input_settings
 
 siman_runtime = pytest.importorskip("siman_runtime")
 
@@ -57,17 +56,17 @@ def test_unknown_runtimes():
 
 
 def test_pictures_are_prepared_as_in_training(tmp_path):
-    """Through `input.json`, byte for byte but for the rounding of one product."""
+    """Through the file alone, byte for byte but for the rounding of one product."""
     from PIL import Image
 
-    from siman_runtime.run import load_picture, preparation_of
+    from siman_runtime.preparation import load_picture, preparation_of
 
     source = data.MemorySource(data.load("fashion_mnist_mini"))
     settings = source.input_settings((32, 32, 3)) | {"class_names": list(source.class_names)}
-    (tmp_path / "input.json").write_text(json.dumps(settings))
+    content = add_input_settings(convert(models.resnet20()), settings)
     pixels = source.data.test_images[0]
     Image.fromarray(pixels[..., 0]).save(tmp_path / "image.png")
-    preparation = preparation_of(tmp_path / "model.tflite")
+    preparation = preparation_of(tmp_path / "model.tflite", content)
     ours = preparation.apply(load_picture(tmp_path / "image.png", (32, 32, 3), preparation))
     np.testing.assert_allclose(ours, data.prepare(pixels[None])[0], atol=1e-6)
     assert preparation.labels == list(source.class_names)

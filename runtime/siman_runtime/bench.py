@@ -69,9 +69,7 @@ def warnings_for(facts: "dict[str, str]") -> "list[str]":
     return found
 
 
-def measure(
-    model: Path, threads: int, seconds: float, size: "tuple[int, ...]" = ()
-) -> np.ndarray:
+def measure(model: Path, threads: int, seconds: float, size: "tuple[int, ...]" = ()) -> np.ndarray:
     """Milliseconds of each run on random inputs, after some that are not counted.
 
     # Arguments

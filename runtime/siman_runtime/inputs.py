@@ -76,7 +76,7 @@ class Inputs:
     def _checked(self, inputs: Sequence) -> list[np.ndarray]:
         if len(inputs) != len(self.shapes):
             raise ValueError(
-                f"predict: {len(inputs)} inputs; the model has {len(self.shapes)}. A list holds one "
+                f"predict: {len(inputs)} inputs; the model has {len(self.shapes)}. A list holds an "
                 "array for each input; samples are the first axis of an array, as by np.stack."
             )
         return [self._checked_input(index, _array(value)) for index, value in enumerate(inputs)]
@@ -113,7 +113,8 @@ class Inputs:
         if dtype.kind == "f":
             return "scale pixels as in training, such as (x / 255 - mean) / std, in float32"
         if scale is not None:
-            return f"quantize real values, as round(x / {scale}) + {self.zero_points[index]}"
+            step = f"{scale:.6g}" if isinstance(scale, float) else scale
+            return f"quantize real values, as round(x / {step}) + {self.zero_points[index]}"
         return f"if that is what your values are, give x.astype(np.{dtype})"
 
 

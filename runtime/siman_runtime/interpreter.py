@@ -48,8 +48,7 @@ class Interpreter:
 
     def __init__(self, model: "str | os.PathLike | bytes", num_threads: int = 1) -> None:
         _check_threads(num_threads)
-        is_bytes = isinstance(model, (bytes, bytearray, memoryview))
-        content = bytes(model) if is_bytes else read_model(model)
+        content = bytes(model) if isinstance(model, (bytes, bytearray)) else read_model(model)
         check_file(content)
         delegate = library.delegate()
         from ai_edge_litert.interpreter import Interpreter as LiteRt
@@ -183,8 +182,8 @@ class Interpreter:
         for output in outputs:
             if output.shape[:1] != (size,):
                 raise ModelError(
-                    f"predict: an output of shape {output.shape} for {size} samples: its first axis "
-                    "does not count samples. Run this model with ai_edge_litert and delegate()."
+                    f"predict: an output of shape {output.shape} for {size} samples: its first "
+                    "axis does not count samples. Use ai_edge_litert with delegate()."
                 )
         return [output[:count] for output in outputs]
 
@@ -196,7 +195,11 @@ def _as_model_errors() -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         ours = [line for line in str(error).splitlines() if "siman-runtime: " in line]
-        text = ours[0][ours[0].index("siman-runtime: ") + 15 :] if ours else " ".join(str(error).split())
+        text = (
+            ours[0][ours[0].index("siman-runtime: ") + 15 :]
+            if ours
+            else " ".join(str(error).split())
+        )
         raise ModelError(text) from error
 
 

@@ -448,10 +448,16 @@ void Convolution::write_bits(std::uint32_t bits, std::uint32_t* pixel, int chann
 
 std::unique_ptr<Op> make_convolution(const Kernel& kernel, const Options& options,
                                      const Inputs& inputs, const Tensor& output) {
+  const bool is_old = inputs.size() == 4 ||
+                      (!inputs.empty() && inputs[0] && inputs[0]->type == Type::kFloat32);
+  if (is_old) {
+    fail("LceBconv2d: it has ", inputs.size(), " inputs, or float32 first, as in an old Larq Compute "
+         "Engine. Convert the model again with larq-compute-engine 0.16.0.");
+  }
   if (inputs.size() != 5 || !inputs[0] || !inputs[1] || inputs[0]->type != Type::kBits ||
       output.type == Type::kBool) {
     fail("LceBconv2d: it takes five inputs, int32 first, and gives float32, int8 or int32. The "
-         "model is damaged, or newer than this siman-runtime.");
+         "model is damaged: convert it again with larq-compute-engine 0.16.0.");
   }
   return std::make_unique<Convolution>(kernel, read(options), inputs, output);
 }

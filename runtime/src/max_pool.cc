@@ -74,7 +74,7 @@ std::unique_ptr<Op> make_max_pool(const Kernel& kernel, const Options& options,
   if (inputs.size() != 1 || !inputs[0] || inputs[0]->type != Type::kBits ||
       output.type != Type::kBits) {
     fail("LceBMaxPool2d: it takes one int32 input and gives one int32 output. The model is "
-         "damaged, or newer than this siman-runtime.");
+         "damaged: convert it again with larq-compute-engine 0.16.0.");
   }
   return std::make_unique<MaxPool>(kernel, options);
 }

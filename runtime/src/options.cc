@@ -95,7 +95,8 @@ Options::Options(std::string op, const void* bytes, std::size_t size) : op_(std:
           std::min(reader.unsigned_at(at, width), std::uint64_t{INT64_MAX}));
     } else {
       fail(op_, ": option '", key, "' is of FlexBuffer type ", type,
-           "; integers are known. This model is newer than this siman-runtime: update it.");
+           "; integers are known. This model is of an old Larq Compute Engine: convert it again with "
+           "larq-compute-engine 0.16.0.");
     }
   }
 }
@@ -108,7 +109,8 @@ int Options::get(const char* name, int low, int high) const {
   }
   if (found->second < low || found->second > high) {
     fail(op_, ": option ", name, "=", found->second, "; allowed is ", low, " to ", high,
-         ". The file is damaged, or newer than this siman-runtime.");
+         ". The file is damaged, or of another version of Larq Compute Engine: convert the model "
+         "again with larq-compute-engine 0.16.0.");
   }
   return static_cast<int>(found->second);
 }

@@ -172,7 +172,8 @@ class Dequantize final : public Op {
 
 void check(const char* op, bool holds, const char* what) {
   if (!holds) {
-    fail(op, ": ", what, " The model is damaged, or newer than this siman-runtime.");
+    fail(op, ": ", what, 
+         " The model is damaged: convert it again with larq-compute-engine 0.16.0.");
   }
 }
 

@@ -1,10 +1,11 @@
 """The Python side: its interface, and what it says when something is wrong."""
 
 import importlib.metadata
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tflite_models import BITS, FLOAT, INT8, Builder, Convolution, Pool
+from tflite_models import BITS, FLOAT, INT8, Builder, Convolution, Pool, pack
 
 import siman_runtime
 from siman_runtime import Interpreter, LibraryError, ModelError, library
@@ -54,8 +55,6 @@ def test_resized_inputs():
     np.testing.assert_array_equal(interpreter.predict(x), larger.expected(x))
     interpreter.resize((1, 6, 5, 40))
     np.testing.assert_array_equal(interpreter.predict(SAMPLES), OP.expected(SAMPLES))
-    with pytest.raises(ModelError, match=r"41 channels|words"):
-        interpreter.resize((1, 6, 5, 90))
     with pytest.raises(ValueError, match="2 shapes for 1 inputs"):
         interpreter.resize((1, 2, 3, 4), (1,))
 
@@ -79,11 +78,48 @@ def test_path_and_bytes(tmp_path):
     np.testing.assert_array_equal(Interpreter(path).predict(SAMPLES), OP.expected(SAMPLES))
     with pytest.raises(FileNotFoundError, match="no model at"):
         Interpreter(tmp_path / "absent.tflite")
+    with pytest.raises(FileNotFoundError, match="which is a folder"):
+        Interpreter(tmp_path)
+    with pytest.raises(ValueError, match="model=3 is neither the path of a file nor its bytes"):
+        Interpreter(3)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 65])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "0 bytes. is no TFLite file"),
+        (b"PK\3\4" + bytes(99), "a .keras file"),
+        (b"\x89HDF\r\n" + bytes(99), "HDF5"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+    ],
+)
+def test_other_files(content, kind):
+    with pytest.raises(ModelError, match=kind):
+        Interpreter(content)
+
+
+def test_files_of_old_lce():
+    for name in ("LceBsign", "LqceBsign", "LqceBconv2d64"):
+        b = Builder()
+        x, y = b.tensor((1, 2, 2, 32), FLOAT), b.tensor((1, 2, 2, 32), FLOAT)
+        b.op(name, [x], [y])
+        with pytest.raises(ModelError, match=f"{name}: .* old .* again with larq-compute-engine 0"):
+            Interpreter(b.build([x], [y]))
+    for options in ({"padding": "SAME"}, {"strides": [1, 1, 1, 1]}, {"filter_format": "OHWI"}):
+        with pytest.raises(ModelError, match="old .* again with larq-compute-engine 0.16.0"):
+            Interpreter(Convolution(extra=options).model())
+    b = Builder()  # its inputs had not been quantized
+    op = Convolution(height=4, width=4, channels=32, filters=8)
+    x, y = b.tensor(op.shape, FLOAT), b.tensor((1, 4, 4, 8), FLOAT)
+    constants = [b.constant(v) for v in (pack(op.weights), op.multiplier, op.bias)]
+    b.op("LceBconv2d", [x, *constants], [y], op.options)
+    with pytest.raises(ModelError, match="old .* again with larq-compute-engine 0.16.0"):
+        Interpreter(b.build([x], [y]))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65, None, 2.0, "2", True])
 def test_number_of_threads(threads):
-    with pytest.raises(ValueError, match=f"num_threads={threads}: 1 to 64"):
+    with pytest.raises(ValueError, match=f"num_threads={threads!r}: 1 to 64"):
         Interpreter(OP.model(), num_threads=threads)
 
 
@@ -97,11 +133,107 @@ def test_number_of_threads(threads):
         (iter([SAMPLES[0], SAMPLES[0, :3]]), r"shape \(3, 5, 40\); the model takes"),
         (SAMPLES.astype(np.complex64), "complex64; the model takes float32"),
         ("text", "no array"),
+        (SAMPLES[0], r"takes \(6, 5, 40\): the first axis counts samples"),
+        (np.float32(1), "no array"),
+        (np.array(1.0), r"a sample of shape \(\)"),
+        ([[[1.0], [2.0, 3.0]]], "cannot be made an array"),
+        (iter([1.0]), r"a sample of shape \(\)"),
+        # Pixels from 0 to 255 that nobody scaled.
+        (np.zeros(SAMPLES.shape, np.uint8), r"uint8; the model takes float32: scale pixels"),
+        (iter(np.zeros(SAMPLES.shape, np.int64)), r"int64; the model takes float32: scale pixels"),
+        (SAMPLES > 0, "bool; the model takes float32"),
+        (np.where(SAMPLES > 2, np.nan, SAMPLES), "input 0 holds NaN or infinite"),
+        (np.where(SAMPLES > 2, -np.inf, SAMPLES), "input 0 holds NaN or infinite"),
+        (np.where(SAMPLES > 2, 1e300, SAMPLES.astype(np.float64)), "input 0 holds NaN or inf"),
     ],
 )
 def test_samples_that_do_not_fit(samples, message):
     with pytest.raises(ValueError, match=message):
         Interpreter(OP.model()).predict(samples)
+
+
+def test_real_values_of_any_width():
+    large = np.full_like(SAMPLES, 3e38)
+    interpreter = Interpreter(OP.model())
+    for x in (SAMPLES.astype(np.float64), SAMPLES.astype(np.float16), large):
+        np.testing.assert_array_equal(interpreter.predict(x), OP.expected(x.astype(np.float32)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
+def test_int8_models_do_not_wrap(dtype):
+    """200 would become -56."""
+    op = Convolution(output=INT8, input=INT8)
+    x = np.full(op.shape, 200 if dtype is not np.float32 else 2.0, dtype)
+    cure = rf"takes int8: quantize real values, as round\(x / 0\.11\) \+ {op.in_zero_point}\."
+    with pytest.raises(ValueError, match=cure):
+        Interpreter(op.model()).predict(x)
+    Interpreter(op.model()).predict(op.sample())
+
+
+def dynamic_model(op: Convolution) -> bytes:
+    """A convolution for maps of any size."""
+    b = Builder()
+    x = b.tensor((1, 1, 1, op.channels), FLOAT)
+    b.graph.tensors[x].shapeSignature = [1, -1, -1, op.channels]
+    small = Convolution(
+        **{k: getattr(op, k) for k in ("channels", "filters", "kernel", "padding", "seed")},
+        height=1,
+        width=1,
+    )
+    y = small.append(b, x)
+    b.graph.tensors[y].shape = [1, 1, 1, op.filters]
+    return b.build([x], [y])
+
+
+@pytest.mark.parametrize("padding", [0, 1], ids=["runs at 1 x 1", "does not"])
+def test_any_size(padding):
+    op = Convolution(height=6, width=5, channels=40, filters=20, padding=padding)
+    interpreter = Interpreter(dynamic_model(op))
+    assert interpreter.input_signatures == [(1, -1, -1, 40)]
+    with pytest.raises(ValueError, match="resize"):
+        interpreter.predict(SAMPLES)
+    interpreter.resize((1, 6, 5, 40))
+    np.testing.assert_array_equal(interpreter.predict(SAMPLES), op.expected(SAMPLES))
+    with pytest.raises(ValueError, match=r"call resize\(\(1, 7, 5, 40\)\) first"):
+        interpreter.predict(np.zeros((2, 7, 5, 40), np.float32))
+    with pytest.raises(ValueError, match=r"takes \(6, 5, 40\)\.$"):
+        interpreter.predict(np.zeros((2, 7, 5, 41), np.float32))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [64, None, "abcd", (1, 6, 5), (0, 6, 5, 40), (1, -1, 5, 40), (1, 6.5, 5, 40), (2**40,) * 4],
+)
+def test_shapes_that_are_none(shape):
+    interpreter = Interpreter(OP.model())
+    with pytest.raises(ValueError, match="is no shape of 4 whole numbers above 0"):
+        interpreter.resize(shape)
+
+
+def test_sizes_that_do_not_fit_leave_the_old_ones():
+    interpreter = Interpreter(OP.model())
+    for shape in ((1, 6, 5, 90), (1, 2**20, 2**20, 40)):
+        with pytest.raises(ModelError, match=r"resize: the network cannot be run at \(1, "):
+            interpreter.resize(shape)
+        assert interpreter.input_shapes == [OP.shape]
+        np.testing.assert_array_equal(interpreter.predict(SAMPLES), OP.expected(SAMPLES))
+
+
+def test_outputs_that_do_not_count_samples():
+    b = Builder()
+    x, y = b.tensor((1, 3), FLOAT), b.tensor((3,), FLOAT)
+    b.reshape(x, y)
+    with pytest.raises(ModelError, match=r"an output of shape \(3,\) for 1 samples"):
+        Interpreter(b.build([x], [y])).predict(np.ones((1, 3), np.float32))
+
+
+def test_threads_share_an_interpreter():
+    interpreter = Interpreter(OP.model())
+    inputs = [np.concatenate([OP.sample(seed)] * 3) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(interpreter.predict, inputs * 50))
+    expected = [OP.expected(x) for x in inputs] * 50
+    np.testing.assert_array_equal(results, expected)
 
 
 def test_inputs_of_different_lengths():

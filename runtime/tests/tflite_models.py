@@ -41,12 +41,20 @@ class Builder:
             tensor.quantization.scale = [float(scale)]
             tensor.quantization.zeroPoint = [int(zero_point)]
         if data is not None:
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-            tensor.buffer = len(self.model.buffers)
-            self.model.buffers.append(buffer)
+            tensor.buffer = self._buffer(np.ascontiguousarray(data).tobytes())
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
+
+    def _buffer(self, content: bytes) -> int:
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(content, np.uint8)
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
+
+    def metadata(self, name: str, content: bytes) -> None:
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name, self._buffer(content)
+        self.model.metadata = [*(self.model.metadata or []), entry]
 
     def constant(self, data: np.ndarray) -> int:
         return self.tensor(data.shape, data.dtype, data=data)
@@ -76,6 +84,10 @@ class Builder:
         operator.builtinOptions = schema.AddOptionsT()
         operator.builtinOptions.fusedActivationFunction = activation
         return y
+
+    def reshape(self, x: int, y: int) -> None:
+        shape = np.array(self.graph.tensors[y].shape, np.int32)
+        self._operator(schema.BuiltinOperator.RESHAPE, [x, self.constant(shape)], [y])
 
     def build(self, inputs, outputs) -> bytes:
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)

@@ -4,6 +4,17 @@ from siman_larq.conversion.bake import bake
 from siman_larq.conversion.convert import convert
 from siman_larq.conversion.errors import ConversionError, SmallMapWarning
 from siman_larq.conversion.flatbuffer import operators
+from siman_larq.conversion.metadata import add_input_settings, read_input_settings
 from siman_larq.conversion.verify import Report, verify
 
-__all__ = ["ConversionError", "Report", "SmallMapWarning", "bake", "convert", "operators", "verify"]
+__all__ = [
+    "ConversionError",
+    "Report",
+    "SmallMapWarning",
+    "add_input_settings",
+    "bake",
+    "convert",
+    "operators",
+    "read_input_settings",
+    "verify",
+]

@@ -12,7 +12,7 @@ from larq_compute_engine.mlir.python import tflite_schema
 
 from siman_larq.conversion.binary import binary_kernel, binary_layers, lacks_binary_input
 
-__all__ = ["compacted", "has_small_maps", "operators", "packed_layers"]
+__all__ = ["compacted", "has_small_maps", "operators", "packed_layers", "unpacked", "written"]
 
 
 def operators(tflite: bytes) -> list[str]:
@@ -88,10 +88,8 @@ def _binary_convolutions(tflite: bytes) -> Iterator[tuple[dict[str, Any], Any, A
 
 
 def _operators(tflite: bytes) -> Iterator[tuple[str, Any, Any]]:
+    model = unpacked(tflite)
     try:
-        if tflite[4:8] != b"TFL3":
-            raise ValueError("the identifier TFL3 is missing")
-        model = tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAs(tflite, 0))
         names = {code: name for name, code in vars(tflite_schema.BuiltinOperator).items()}
         for graph in model.subgraphs:
             graph.buffers = [_content(buffer) for buffer in model.buffers]
@@ -101,10 +99,31 @@ def _operators(tflite: bytes) -> Iterator[tuple[str, Any, Any]]:
                 custom = code.customCode
                 yield (custom.decode() if custom else names[builtin]), operator, graph
     except Exception as error:
-        raise ValueError(
-            f"This is no whole TFLite file ({type(error).__name__}: {error}). It may be truncated; "
-            "convert the model again."
-        ) from error
+        raise _damaged(error) from error
+
+
+def unpacked(tflite: bytes) -> Any:
+    """A file as the schema's `ModelT`; raises `ValueError` for what is no whole TFLite file."""
+    try:
+        if tflite[4:8] != b"TFL3":
+            raise ValueError("the identifier TFL3 is missing")
+        return tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAs(tflite, 0))
+    except Exception as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> ValueError:
+    return ValueError(
+        f"This is no whole TFLite file ({type(error).__name__}: {error}). It may be truncated; "
+        "convert the model again."
+    )
+
+
+def written(model: Any) -> bytes:
+    """The file of a `ModelT`."""
+    builder = _SharingBuilder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def compacted(tflite: bytes) -> bytes:
@@ -113,7 +132,7 @@ def compacted(tflite: bytes) -> bytes:
     Names of inner tensors, converter metadata and repeated constants are a quarter of a small
     network's file. Names of inputs and outputs stay.
     """
-    model = tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAs(tflite, 0))
+    model = unpacked(tflite)
     model.metadata, model.description = None, None
     _share_buffers(model)
     for graph in model.subgraphs:
@@ -128,9 +147,7 @@ def compacted(tflite: bytes) -> bytes:
             if operator.customOptions is not None and len(operator.customOptions) == 0:
                 operator.customOptions = None
             operator.intermediates = operator.mutatingVariableInputs = None
-    builder = _SharingBuilder(len(tflite))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return written(model)
 
 
 class _SharingBuilder(flatbuffers.Builder):

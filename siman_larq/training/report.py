@@ -15,6 +15,7 @@ from siman_larq import data
 from siman_larq.choices import ZOO_MODELS
 from siman_larq.conversion import Report, convert, verify
 from siman_larq.conversion.binary import binary_layers
+from siman_larq.conversion.metadata import add_input_settings
 from siman_larq.training.files import write_atomically
 from siman_larq.training.recipe import Recipe, evaluation_batch
 
@@ -44,10 +45,10 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     # Larq Zoo's dense layers have no 1-bit op; the table says what was left float.
     is_zoo = recipe.model in ZOO_MODELS
     names = [layer.name for layer in binary_layers(model)] if is_zoo else []
-    tflite = convert(model, allow_float=names)
-    write_atomically(folder / "model.tflite", tflite)
     shape = model.input_shape[1:]
     settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
+    tflite = add_input_settings(convert(model, allow_float=names), settings)
+    write_atomically(folder / "model.tflite", tflite)
     write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
     test = images.eval_batches(batch_size=evaluation_batch(recipe), image_shape=shape)
     evaluated = model.evaluate(test, verbose=0, return_dict=True)
