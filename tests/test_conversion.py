@@ -232,7 +232,10 @@ def test_resnet20(levels):
     # Float rounding may turn the sign of single activations, so not every output is equal.
     assert np.median(np.abs(report.keras_outputs - report.tflite_outputs)) < 0.05
     if levels == (-1, 1):
-        assert report.size_bytes <= 1.28 * report.theoretical_bytes
+        # A graph of 128 operators takes 13 kB beside them.
+        statistics = sum(w.shape.num_elements() for w in model.non_trainable_weights)
+        trained = 267_264 // 8 + 4 * (271_194 - 267_264 + statistics)
+        assert report.theoretical_bytes < report.size_bytes <= 1.25 * trained
     # The first stage has 16 channels, which LCE keeps in words of 32; of the normalisations' betas
     # and gammas only the shifts of those behind convolutions are left.
     packed = 267_264 // 8 + 6 * 9 * 16 * 16 // 8 + 9 * 32 * 16 // 8
