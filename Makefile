@@ -1,13 +1,20 @@
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first that runs: pyenv has commands for versions that do not.
+first = $(or $(firstword $(foreach name,$(1),$(shell $(name) -c '' 2>/dev/null && echo $(name)))),python3)
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(call first,python3.11 python3.12 python3.10)
+endif
+NEWEST := $(call first,python3.12 $(PYTHON))
 VENV = .venv
 COMPAT = .venv-tf219
 DOCS = .venv-docs
 RUN = $(VENV)/bin/python
+# TensorFlow 2.15 has no wheel for Python 3.12.
+REQUIREMENTS := requirements/$(shell $(PYTHON) -c 'import sys; print("tf215" if sys.version_info < (3, 12) else "tf219")').txt
 
 EMULATED = .pi
 LITERT_LOWEST = 1.1.2
 
-.PHONY: quickstart test lint compat docs benchmark clean wheels runtime-test emulate sanitize
+.PHONY: quickstart test lint compat packages docs benchmark clean wheels runtime-test emulate sanitize
 
 # Trains ResNet-20 on the embedded images, converts, verifies, prints a table.
 quickstart: $(VENV)/ready
@@ -21,9 +28,9 @@ lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# The fast tests on the newest versions that work together.
+# The fast tests on the newest versions that work together, with Python 3.12 where it is.
 compat: $(COMPAT)/ready
-	TF_USE_LEGACY_KERAS=1 $(COMPAT)/bin/python -m pytest -n 2
+	$(COMPAT)/bin/python -m pytest -n 2
 
 # The documentation, into site/; it needs neither TensorFlow nor a network.
 docs: $(DOCS)/ready
@@ -76,8 +83,9 @@ clean:
 	rm -rf $(VENV) $(COMPAT) $(DOCS) site $(EMULATED) runtime/dist
 
 define make_environment
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' || \
-	  { echo "siman-larq needs Python 3.10 or 3.11; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "siman-larq needs Python 3.10 to 3.12, and this is $$($(PYTHON) -V): TensorFlow up to 2.19 and Larq" \
+	  "Compute Engine have no wheel for it; name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "Python lacks venv; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	rm -rf $(@D)
@@ -87,9 +95,10 @@ define make_environment
 	touch $@
 endef
 
-$(VENV)/ready: requirements/tf215.txt
+$(VENV)/ready: $(REQUIREMENTS)
 	$(make_environment)
 
+$(COMPAT)/ready: PYTHON := $(NEWEST)
 $(COMPAT)/ready: requirements/tf219.txt
 	$(make_environment)
 

@@ -14,6 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runtime" / "tests"))
 
+import siman_larq  # noqa: F401  (before Larq, which needs the Keras 2 that this sets up)
+
+# isort: split
 import click
 import larq_compute_engine as lce
 import larq_zoo

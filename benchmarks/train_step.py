@@ -14,6 +14,9 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import siman_larq  # noqa: F401  (before Larq, which needs the Keras 2 that this sets up)
+
+# isort: split
 import click
 import larq as lq
 import numpy as np

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def register() -> None:
-    """Registers this package's classes with Keras; `import siman_larq` has done it already.
+    """Registers with Keras what saved models hold; `import siman_larq` has done it already.
 
     # Raises
         ImportError: unless TensorFlow is there, with Keras 2.
@@ -20,8 +20,11 @@ def register() -> None:
     from siman_larq._keras2 import require_keras2
 
     require_keras2()
-    for module in ("callbacks", "constraints", "layers", "quantizers", "training.optimizer"):
+    for module in ("constraints", "layers", "models.blocks", "quantizers", "training.optimizer"):
         importlib.import_module(f"siman_larq.{module}")
+    from siman_larq import _larq_zoo
+
+    _larq_zoo.register()
 
 
 # A saved model can be loaded once its classes are registered. Commands do so when they run, so

@@ -1,4 +1,6 @@
+from . import data as data
 from . import models as models
+from . import training as training
 from . import zoo as zoo
 from .callbacks import ClipAnnealing as ClipAnnealing
 from .checks import check_no_l2 as check_no_l2

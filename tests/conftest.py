@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import siman_larq  # noqa: F401  (before Larq, which needs the Keras 2 that this sets up)
+
+# isort: split
 import larq as lq
 import pytest
 import tensorflow as tf

@@ -20,6 +20,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import siman_larq  # noqa: F401  (before Larq, which needs the Keras 2 that this sets up)
+
+# isort: split
 import larq as lq
 import larq_compute_engine as lce
 import numpy as np

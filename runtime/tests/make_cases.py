@@ -9,6 +9,9 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import siman_larq  # noqa: F401  (before Larq, which needs the Keras 2 that this sets up)
+
+# isort: split
 import larq as lq
 import larq_compute_engine as lce
 import numpy as np
