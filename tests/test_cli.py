@@ -25,6 +25,10 @@ def refusal(*arguments):
     return result.output.removeprefix("Error: ")
 
 
+def _without_tensorflow():
+    raise ImportError("There is no TensorFlow.")
+
+
 @pytest.fixture(scope="module")
 def model():
     tf.keras.utils.set_random_seed(0)
@@ -107,8 +111,17 @@ def test_other_formats(model, folder, tmp_path, name):
     model.save(tmp_path / name)
     result = run("convert", tmp_path / name)
     assert result.exit_code == 0, result.output
-    written = (tmp_path / name).with_suffix(".tflite")
+    written = tmp_path / f"{name.removesuffix('.h5')}.tflite"
     assert written.read_bytes() == (folder / "model.tflite").read_bytes()
+
+
+def test_warnings_are_one_line(tmp_path):
+    layers = [tf.keras.layers.Input((4,)), tf.keras.layers.Dense(3)]
+    tf.keras.Sequential(layers).save(tmp_path / "float.keras")
+    result = run("convert", tmp_path / "float.keras")
+    assert result.exit_code == 0
+    assert "Warning: Model 'sequential" in result.output
+    assert "UserWarning" not in result.output
 
 
 def test_no_file_is_overwritten_unasked(folder, tmp_path):
@@ -124,6 +137,23 @@ def test_no_file_is_overwritten_unasked(folder, tmp_path):
 
 
 class TestRefusals:
+    def test_outputs(self, folder, tmp_path):
+        keras = tmp_path / "model.keras"
+        keras.write_bytes((folder / "model.keras").read_bytes())
+        message = refusal("convert", keras, "-o", keras, "--overwrite")
+        assert message == f"{keras} is the model itself; give another -o.\n"
+        assert keras.read_bytes() == (folder / "model.keras").read_bytes()
+        message = refusal("convert", keras, "-o", tmp_path, "--overwrite")
+        assert message == f"{tmp_path} is a folder; give -o the name of a file.\n"
+
+    def test_a_folder_that_is_no_saved_model(self, tmp_path):
+        assert "of a run folder give the file model.keras" in refusal("convert", tmp_path)
+
+    def test_without_tensorflow(self, folder, tmp_path, monkeypatch):
+        monkeypatch.setattr(siman_larq, "register", _without_tensorflow)
+        message = refusal("convert", folder / "model.keras", "-o", tmp_path / "model.tflite")
+        assert message == "There is no TensorFlow.\n"
+
     def test_files_that_are_not_there(self, folder, tmp_path):
         nothing = tmp_path / "nothing"
         keras, tflite = folder / "model.keras", folder / "model.tflite"

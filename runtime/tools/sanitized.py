@@ -23,7 +23,17 @@ def main() -> None:
     for source in sorted((HERE / "src").glob("*.cc")):
         extra = FLAGS_OF.get(source.stem, []) if is_x86 else []
         objects.append(str(folder / f"{source.stem}.o"))
-        command = [compiler, *FLAGS, *extra, *SANITIZERS, "-c", str(source), "-o", objects[-1]]
+        command = [
+            compiler,
+            *FLAGS,
+            "-Werror",
+            *extra,
+            *SANITIZERS,
+            "-c",
+            str(source),
+            "-o",
+            objects[-1],
+        ]
         subprocess.run(command, check=True)
     output = str(folder / "libsiman_runtime.so")
     command = [compiler, "-fsanitize=address,undefined", "-shared", "-o", output, *objects]

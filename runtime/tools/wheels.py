@@ -39,6 +39,7 @@ def build(machine: str, output: Path) -> Path:
             "LDSHARED": f"{cxx} -shared",
             "LDCXXSHARED": f"{cxx} -shared",
             "SIMAN_REQUIRE_LIBRARY": "1",
+            "SIMAN_WERROR": "1",
             "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
         }
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]

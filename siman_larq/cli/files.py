@@ -1,5 +1,6 @@
 """The commands that make and check a 1-bit TFLite file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command(context_settings=SETTINGS)
 @click.argument("model", type=_PATH)
-@click.option("-o", "--output", type=_PATH, help="The file to write.  [default: MODEL.tflite]")
+@click.option("-o", "--output", type=_PATH, help="The file to write.  [default: beside MODEL]")
 @click.option("--overwrite", is_flag=True, help="Whether it may replace a file.")
 @click.option(
     "--small-maps",
@@ -37,18 +38,15 @@ def convert(
 
     Every binary layer must become a 1-bit op, but for those named with --allow-float.
     """
-    output = output or model.with_suffix(".tflite")
-    if output.exists() and not overwrite:
-        raise click.ClickException(f"{output} exists; give another -o, or --overwrite.")
-    if not output.parent.is_dir():
-        raise click.ClickException(f"There is no folder {output.parent} to write {output.name} to.")
     _require(model)
+    output = output or _beside(model)
+    _check_output(output, model, overwrite)
     start()
-    import siman_larq
-    from siman_larq.training.files import write_atomically
-
     network = _load(model)
-    with one_sentence(siman_larq.ConversionError, ImportError, OSError, TypeError, ValueError):
+    with one_sentence(ImportError, OSError, TypeError, ValueError):
+        import siman_larq
+        from siman_larq.training.files import write_atomically
+
         tflite = siman_larq.convert(network, allow_float=allow_float, small_maps=small_maps)
         write_atomically(output, tflite)
     click.echo(f"{output}  {len(tflite):,} bytes")
@@ -77,10 +75,10 @@ def verify(
         if path is not None:
             _require(path)
     start()
-    import siman_larq
-
     network = _load(model)
     with one_sentence(ImportError, OSError, TypeError, ValueError):
+        import siman_larq
+
         sample = _read(images) if images else _test_images(run_dir, network, examples)
         report = siman_larq.verify(network, tflite, _first(sample, examples), runtime=runtime)
     click.echo(report)
@@ -91,16 +89,44 @@ def _require(path: Path) -> None:
         raise click.ClickException(f"There is no {path}.")
 
 
+def _beside(model: Path) -> Path:
+    """The file of a model's name, beside it."""
+    if model.is_file():
+        return model.with_suffix(".tflite")
+    folder = model.resolve()  # "." has no name
+    return folder.with_name(folder.name + ".tflite")
+
+
+def _check_output(output: Path, model: Path, overwrite: bool) -> None:
+    """Refuses what cannot be written, or must not be, before the model is read."""
+    folder = output.parent
+    if not folder.is_dir():
+        raise click.ClickException(f"There is no folder {folder} to write {output.name} to.")
+    if not os.access(folder, os.W_OK):
+        raise click.ClickException(f"No file can be written to {folder}; give another -o.")
+    if output.is_dir():
+        raise click.ClickException(f"{output} is a folder; give -o the name of a file.")
+    if output.exists() and output.samefile(model):
+        raise click.ClickException(f"{output} is the model itself; give another -o.")
+    if output.exists() and not overwrite:
+        raise click.ClickException(f"{output} exists; give another -o, or --overwrite.")
+
+
 def _load(path: Path) -> Any:
     """The Keras model in a file or folder."""
-    import tensorflow as tf
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
+        raise click.ClickException(
+            f"{path} is a folder without a SavedModel (it has no saved_model.pb); of a run folder "
+            "give the file model.keras in it."
+        )
+    with one_sentence(ImportError):
+        import tensorflow as tf
 
-    import siman_larq.zoo  # noqa: F401  (registers Larq Zoo's classes)
-
+        import siman_larq.zoo  # noqa: F401  (registers Larq Zoo's classes)
     try:
         model = tf.keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers do
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise click.ClickException(
             f"{path} cannot be loaded as a Keras model ({reason}). If it has classes of your own, "
             "load it in Python with custom_objects, and call siman_larq.convert or verify there."

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -17,10 +19,15 @@ SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
 def start() -> None:
     """Imports TensorFlow, quietly, and registers this package's classes with Keras."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.showwarning = _show_warning
     with one_sentence(ImportError):
         import siman_larq
 
         siman_larq.register()
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
 
 
 @contextlib.contextmanager

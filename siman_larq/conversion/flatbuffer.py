@@ -12,7 +12,15 @@ from larq_compute_engine.mlir.python import tflite_schema
 
 from siman_larq.conversion.binary import binary_kernel, binary_layers, lacks_binary_input
 
-__all__ = ["compacted", "has_small_maps", "operators", "packed_layers", "unpacked", "written"]
+__all__ = [
+    "compacted",
+    "constant_bytes",
+    "has_small_maps",
+    "operators",
+    "packed_layers",
+    "unpacked",
+    "written",
+]
 
 
 def operators(tflite: bytes) -> list[str]:
@@ -43,6 +51,14 @@ def packed_layers(
         (packed if is_there else left).append(layer)
     order = binary_layers(model).index
     return sorted(packed, key=order), sorted(left, key=order)
+
+
+def constant_bytes(tflite: bytes) -> int:
+    """Bytes of all constants of a file."""
+    model = tflite_schema.Model.GetRootAs(tflite, 0)
+    graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
+    used = {graph.Tensors(i).Buffer() for graph in graphs for i in range(graph.TensorsLength())}
+    return sum(model.Buffers(index).DataLength() for index in used)
 
 
 def has_small_maps(tflite: bytes) -> bool:

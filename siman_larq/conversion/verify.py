@@ -10,6 +10,7 @@ from larq_compute_engine.tflite.python.interpreter import Interpreter
 
 from siman_larq.conversion.binary import binary_layers
 from siman_larq.conversion.flatbuffer import has_small_maps, operators, packed_layers
+from siman_larq.conversion.size import float32_bytes, theoretical_bytes
 
 __all__ = ["Report", "verify"]
 
@@ -24,8 +25,9 @@ class Report:
         packed: Names of the binary layers that are 1-bit ops in the file.
         left_float: Names of the binary layers that are not.
         size_bytes: Size of the file.
-        theoretical_bytes: Binary kernels at 1 bit, all other weights at 32.
-        float32_bytes: All weights at 32 bits.
+        theoretical_bytes: The fewest bytes that the weights can take in the file, binary kernels
+            at 1 bit and all others at 32.
+        float32_bytes: The same with all weights at 32 bits.
         images: Number of images compared.
         kernel: What ran: `"LCE indirect"`, `"LCE reference"` where only that is right, or
             `"siman-runtime"` with its instruction set.
@@ -116,16 +118,14 @@ def verify(
         kernel = "LCE reference" if reference else "LCE indirect"
     ours = np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
     packed, left = packed_layers(model, content)
-    weights = sum(int(np.prod(w.shape)) for w in model.weights)
-    binary = sum(int(np.prod(w.shape)) for w in model.weights if getattr(w, "precision", 32) == 1)
     return Report(
         agreement=float(np.mean(_top1(ours) == _top1(theirs))),
         max_abs_difference=float(np.max(np.abs(ours - theirs))),
         packed=[layer.name for layer in packed],
         left_float=[layer.name for layer in left],
         size_bytes=len(content),
-        theoretical_bytes=-(-binary // 8) + 4 * (weights - binary),
-        float32_bytes=4 * weights,
+        theoretical_bytes=theoretical_bytes(model, content),
+        float32_bytes=float32_bytes(model),
         images=len(images),
         kernel=kernel,
         keras_outputs=ours,
