@@ -1,5 +1,6 @@
 """The commands `siman-larq` of siman_larq_cli."""
 
+import json
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 import siman_larq
 import siman_larq_cli
 from siman_larq import SiMaNConv2D
+from siman_larq.conversion import read_input_settings
 
 
 def run(*arguments):
@@ -113,6 +115,26 @@ def test_other_formats(model, folder, tmp_path, name):
     assert result.exit_code == 0, result.output
     written = tmp_path / f"{name.removesuffix('.h5')}.tflite"
     assert written.read_bytes() == (folder / "model.tflite").read_bytes()
+
+
+def test_input_settings_go_into_the_file(folder, tmp_path):
+    settings = {"mean": [0.5], "std": [0.25]}
+    (tmp_path / "input.json").write_text(json.dumps(settings))
+    (tmp_path / "model.keras").write_bytes((folder / "model.keras").read_bytes())
+    result = run("convert", tmp_path / "model.keras")
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'input.json'} goes into the file." in result.output
+    assert read_input_settings((tmp_path / "model.tflite").read_bytes()) == settings
+    assert read_input_settings((folder / "model.tflite").read_bytes()) is None
+    given = ("convert", folder / "model.keras", "-o", tmp_path / "x", "--input-settings")
+    (tmp_path / "input.json").write_text("[]")
+    assert "cannot be read as JSON settings" in refusal(*given, tmp_path / "input.json")
+    (tmp_path / "input.json").write_text('{"mean": [0.5, 0.5], "std": [1]}')
+    result = run(*given, tmp_path / "input.json")
+    assert result.exit_code == 1
+    assert "Error: " in result.output
+    assert "mean" in result.output.splitlines()[-1]
+    assert not (tmp_path / "x").exists()
 
 
 def test_warnings_are_one_line(tmp_path):

@@ -1,5 +1,6 @@
 """The commands that make and check a 1-bit TFLite file."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,17 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--allow-float", multiple=True, metavar="LAYER", help="A binary layer that may stay float."
 )
+@click.option(
+    "--input-settings",
+    type=_PATH,
+    help="A JSON file of what siman-run does to pictures.  [default: input.json beside MODEL]",
+)
 @version
 def convert(
     model: Path,
     output: Path | None,
     overwrite: bool,
+    input_settings: Path | None,
     small_maps: str,
     allow_float: tuple[str, ...],
 ) -> None:
@@ -41,13 +48,17 @@ def convert(
     _require(model)
     output = output or _beside(model)
     _check_output(output, model, overwrite)
+    settings = _settings(model, input_settings)
     start()
     network = _load(model)
     with one_sentence(ImportError, OSError, TypeError, ValueError):
         import siman_larq
+        from siman_larq.conversion import add_input_settings
         from siman_larq.training.files import write_atomically
 
         tflite = siman_larq.convert(network, allow_float=allow_float, small_maps=small_maps)
+        if settings:
+            tflite = add_input_settings(tflite, settings)
         write_atomically(output, tflite)
     click.echo(f"{output}  {len(tflite):,} bytes")
 
@@ -95,6 +106,22 @@ def _beside(model: Path) -> Path:
         return model.with_suffix(".tflite")
     folder = model.resolve()  # "." has no name
     return folder.with_name(folder.name + ".tflite")
+
+
+def _settings(model: Path, given: Path | None) -> dict[str, Any] | None:
+    """How pictures are prepared for a model, if a file says so."""
+    path = given or model.parent / "input.json"
+    if given is None and not path.is_file():
+        return None
+    _require(path)
+    try:
+        settings = json.loads(path.read_text())
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no names")
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{path} cannot be read as JSON settings ({error}).") from error
+    click.echo(f"{path} goes into the file.")
+    return settings
 
 
 def _check_output(output: Path, model: Path, overwrite: bool) -> None:
