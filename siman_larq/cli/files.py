@@ -148,8 +148,6 @@ def _load(path: Path) -> Any:
         )
     with one_sentence(ImportError):
         import tensorflow as tf
-
-        import siman_larq.zoo  # noqa: F401  (registers Larq Zoo's classes)
     try:
         model = tf.keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers do
