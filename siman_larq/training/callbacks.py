@@ -1,4 +1,4 @@
-"""Keras callbacks of a training run: what a killed run needs, and what a person watches."""
+"""Keras callbacks of a training run: what a killed run needs."""
 
 import csv
 import math
@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from siman_larq.training.files import write_atomically
 
-__all__ = ["Checkpoints", "Progress", "history_without_lost_epochs"]
+__all__ = ["Checkpoints", "history_without_lost_epochs"]
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
@@ -68,42 +67,6 @@ class Checkpoints(tf.keras.callbacks.Callback):
             )
         self._epochs_done.assign(epoch + 1)
         self._manager.save(checkpoint_number=epoch + 1)
-
-
-class Progress(tf.keras.callbacks.Callback):
-    """One bar for the whole training, with the time left; a line for every epoch above it."""
-
-    def __init__(self, first_epoch: int, epochs: int, steps: int, is_shown: bool = True) -> None:
-        super().__init__()
-        self._first, self._epochs, self._steps = first_epoch, epochs, steps
-        self._is_shown = is_shown
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        total = self._epochs * self._steps
-        done = self._first * self._steps
-        self._bar = tqdm(
-            total=total,
-            initial=done,
-            unit="step",
-            smoothing=0.05,
-            mininterval=1.0,
-            disable=not self._is_shown,
-        )
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        names = ("loss", "accuracy", "top5", "val_loss", "val_accuracy", "val_top5")
-        logs = logs or {}
-        figures = ", ".join(f"{name} {logs[name]:.4f}" for name in names if name in logs)
-        if self._is_shown:
-            self._bar.write(f"epoch {epoch + 1}/{self._epochs}: {figures}")
-
-    def close(self) -> None:
-        """Ends the bar, also after an interrupt."""
-        if hasattr(self, "_bar"):
-            self._bar.close()
 
 
 def history_without_lost_epochs(path: Path, epochs_done: int) -> None:

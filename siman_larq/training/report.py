@@ -1,35 +1,42 @@
-"""What a run leaves behind: model files, figures as JSON and Markdown, curves and histograms."""
+"""What a run leaves behind: model files, figures as JSON and Markdown, and pictures."""
 
 import csv
 import json
+import os
+import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import larq as lq
-import matplotlib
 import numpy as np
 import tensorflow as tf
 
 from siman_larq import data
 from siman_larq.choices import ZOO_MODELS
 from siman_larq.conversion import Report, convert, verify
-from siman_larq.conversion.binary import binary_layers
+from siman_larq.conversion.binary import binary_layers, small_map_layers
 from siman_larq.conversion.metadata import add_input_settings
+from siman_larq.training import pictures, text
 from siman_larq.training.files import write_atomically
+from siman_larq.training.progress import say
 from siman_larq.training.recipe import Recipe, evaluation_batch
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from siman_larq.training.testing import Answers, answers
 
 __all__ = ["finish"]
 
 # LCE's interpreter takes one image at a time, on portable kernels: a sample must do.
 _VERIFIED_IMAGES = 1000
+# A matrix of more classes cannot be read; then the worst pairs must do.
+_MOST_CLASSES = 20
+_PAIRS = 20
+_SAMPLES = 16
 
 
 def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.ImageSource) -> str:
     """Converts and verifies a trained model and writes everything into its run folder.
+
+    Everything is made anew, also where an earlier report is there, whole or in part.
 
     # Arguments
         recipe: The recipe of the run.
@@ -42,57 +49,93 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     """
     model.save(folder / "model.partial.keras")
     (folder / "model.partial.keras").replace(folder / "model.keras")
+    shape = model.input_shape[1:]
+    settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
+    say(f"Testing on {images.test_count:,} images.")
+    tested = answers(model, images, evaluation_batch(recipe))
+    say("Converting to a 1-bit file.")
     # Larq Zoo's dense layers have no 1-bit op; the table says what was left float.
     is_zoo = recipe.model in ZOO_MODELS
     names = [layer.name for layer in binary_layers(model)] if is_zoo else []
-    shape = model.input_shape[1:]
-    settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
-    tflite = add_input_settings(convert(model, allow_float=names), settings)
+    converted = convert(model, allow_float=names, small_maps="rewrite")
+    tflite = add_input_settings(converted, settings)
     write_atomically(folder / "model.tflite", tflite)
     write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
-    test = images.eval_batches(batch_size=evaluation_batch(recipe), image_shape=shape)
-    evaluated = model.evaluate(test, verbose=0, return_dict=True)
     sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)
+    say(f"Verifying the file on {len(labels):,} images, in Larq Compute Engine's interpreter.")
     report = verify(model, tflite, sample)
-    figures = _figures(recipe, images, evaluated, labels, report, _codes(model))
+    say("Drawing the report.")
+    history = _history(folder / "history.csv")
+    figures = _figures(recipe, images, tested, labels, report) | _times(history)
+    figures |= {"rewritten": [layer.name for layer in small_map_layers(model)]}
+    figures |= {"codes": _codes(model), "recipe": asdict(recipe)}
     write_atomically(folder / "report.json", json.dumps(figures, indent=2) + "\n")
-    _plot_history(folder)
-    _plot_weights(model, folder / "weights.png")
-    table = _table(figures)
-    write_atomically(folder / "report.md", _markdown(recipe, figures, table))
-    return table
+    _draw(folder, model, tested, history)
+    _draw_samples(folder, settings, images.class_names, sample, labels, report.tflite_outputs)
+    write_atomically(folder / "report.md", text.markdown(figures, tested.names))
+    return text.table(figures)
+
+
+def _history(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _times(history: list[dict[str, str]]) -> dict[str, Any]:
+    """Seconds of training, over all sessions; of epochs whose time is known."""
+    seconds = [float(row["seconds"]) for row in history if row.get("seconds")]
+    return {
+        "training_seconds": sum(seconds),
+        "seconds_per_epoch": sum(seconds) / len(seconds) if seconds else None,
+        "epochs_timed": len(seconds),
+    }
 
 
 def _figures(
-    recipe: Recipe,
-    images: data.ImageSource,
-    evaluated: dict[str, float],
-    labels: np.ndarray,
-    report: Report,
-    codes: list[dict[str, Any]],
+    recipe: Recipe, images: data.ImageSource, tested: Answers, labels: np.ndarray, report: Report
 ) -> dict[str, Any]:
     def top1(outputs: np.ndarray) -> float:
         return float(np.mean(np.argmax(outputs, axis=-1) == labels))
 
     return {
-        "test_images": images.test_count,
-        "keras_accuracy": evaluated["accuracy"],
-        "keras_top5": evaluated.get("top5"),
+        "test_images": len(tested.labels),
+        "keras_accuracy": tested.accuracy,
+        "keras_top5": tested.top5 if recipe.is_streamed else None,
         "verified_images": len(labels),
         "keras_accuracy_verified": top1(report.keras_outputs),
         "tflite_accuracy_verified": top1(report.tflite_outputs),
         "agreement": report.agreement,
         "max_abs_difference": report.max_abs_difference,
+        "kernel": report.kernel,
         "packed": report.packed,
         "left_float": report.left_float,
         "size_bytes": report.size_bytes,
         "theoretical_bytes": report.theoretical_bytes,
         "float32_bytes": report.float32_bytes,
+        "confusion": tested.confusion().tolist() if _is_readable(tested) else None,
+        "most_confused": [
+            {"true": tested.names[true], "predicted": tested.names[predicted], "images": number}
+            for true, predicted, number in tested.most_confused(_PAIRS)
+        ],
         "data_source": images.source,
+        "machine": _machine(),
         "tensorflow": tf.__version__,
-        "codes": codes,
-        "recipe": asdict(recipe),
     }
+
+
+def _is_readable(tested: Answers) -> bool:
+    return len(tested.names) <= _MOST_CLASSES
+
+
+def _machine() -> str:
+    kinds = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    gpus = ", ".join(kinds) or "no GPU"
+    return f"{platform.system()} on {platform.machine()}, {os.cpu_count()} CPU cores, {gpus}"
 
 
 def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
@@ -117,90 +160,30 @@ def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(figures: dict[str, Any]) -> str:
-    """The figures as aligned lines."""
-    size, least, full = (figures[f"{key}_bytes"] for key in ("size", "theoretical", "float32"))
-    n = figures["verified_images"]
-    binary = len(figures["packed"]) + len(figures["left_float"])
-    tests = figures["test_images"]
-    rows = [
-        (f"accuracy, Keras, {tests:,} images", f"{figures['keras_accuracy']:.2%}"),
-        (f"top-5, Keras, {tests:,} images", f"{figures['keras_top5'] or 0:.2%}"),
-        (f"accuracy, Keras, first {n:,}", f"{figures['keras_accuracy_verified']:.2%}"),
-        (f"accuracy, TFLite, first {n:,}", f"{figures['tflite_accuracy_verified']:.2%}"),
-        ("agreement of top-1", f"{figures['agreement']:.2%}"),
-        ("largest difference of outputs", f"{figures['max_abs_difference']:.2g}"),
-        ("file size", f"{size:,} bytes"),
-        ("  over 1-bit theory", f"{size / least:.2f} x of {least:,} bytes"),
-        ("  over float32", f"1/{full / size:.1f} of {full:,} bytes"),
-        ("packed binary layers", f"{len(figures['packed'])} of {binary}"),
-    ]
-    if figures["left_float"]:
-        rows.append(("  left float", ", ".join(figures["left_float"])))
-    if n == tests:
-        del rows[2]
-    if figures["keras_top5"] is None:
-        del rows[1]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+def _draw(
+    folder: Path, model: tf.keras.Model, tested: Answers, history: list[dict[str, str]]
+) -> None:
+    pictures.plot_curves(history, folder / "curves.png")
+    pictures.plot_weights(binary_layers(model), folder / "weights.png")
+    path = folder / "confusion.png"
+    if _is_readable(tested):
+        pictures.plot_confusion(tested.confusion(), tested.names, path)
+    else:
+        pictures.plot_most_confused(tested.most_confused(_PAIRS), tested.names, path)
 
 
-def _markdown(recipe: Recipe, figures: dict[str, Any], table: str) -> str:
-    codes = "\n".join(
-        f"| {row['layer']} | {row['share_of_ones']:.3f} | {row['binary_entropy_bits']:.3f} "
-        f"| {row['latent_excess_kurtosis']:.2f} |"
-        for row in figures["codes"]
-    )
-    return f"""# {recipe.model} on {recipe.dataset}, seed {recipe.seed}
-
-```
-{table}
-```
-
-Data: {figures["data_source"]}. TensorFlow {figures["tensorflow"]}.
-
-![Loss and accuracy](curves.png)
-
-![Latent weights](weights.png)
-
-| layer | share of ones | entropy of binary weights (bit) | excess kurtosis of latent weights |
-|---|---|---|---|
-{codes}
-
-The recipe is in `recipe.json`, the figures of every epoch in `history.csv`.
-"""
-
-
-def _plot_history(folder: Path) -> None:
-    with open(folder / "history.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    epochs = [int(row["epoch"]) + 1 for row in rows]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
-        axis.plot(epochs, [float(row[name]) for row in rows], label="training")
-        axis.plot(epochs, [float(row[f"val_{name}"]) for row in rows], label="test")
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.legend()
-        axis.grid(alpha=0.3)
-    figure.savefig(folder / "curves.png", dpi=120)
-    plt.close(figure)
-
-
-def _plot_weights(model: tf.keras.Model, path: Path) -> None:
-    layers = binary_layers(model)
-    columns = min(6, len(layers))
-    rows = -(-len(layers) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(2.1 * columns, 1.7 * rows), layout="constrained", squeeze=False
-    )
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, layer in zip(axes.flat, layers, strict=False):
-        axis.axis("on")
-        axis.hist(layer.kernel.numpy().ravel(), bins=61)
-        axis.set_title(layer.name, fontsize=8)
-        axis.tick_params(labelsize=6)
-        axis.set_yticks([])
-    figure.suptitle("Latent weights")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+def _draw_samples(
+    folder: Path,
+    settings: dict[str, Any],
+    names: tuple[str, ...],
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    outputs: np.ndarray,
+) -> None:
+    """The first test images, and behind them those that the file got wrong."""
+    predicted = np.argmax(outputs, axis=-1)
+    first = np.arange(min(_SAMPLES, len(labels)))
+    wrong = np.flatnonzero(predicted != labels)
+    shown = np.concatenate([first, wrong[wrong >= len(first)][:_SAMPLES]])
+    pixels = np.clip(inputs[shown] * settings["std"] + settings["mean"], 0, 1)
+    pictures.plot_samples(pixels, labels[shown], predicted[shown], names, folder / "samples.png")

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from siman_larq import data
 from siman_larq.callbacks import ClipAnnealing
-from siman_larq.training.callbacks import Checkpoints, Progress, history_without_lost_epochs
+from siman_larq.training.callbacks import Checkpoints, history_without_lost_epochs
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
 from siman_larq.training.network import build_model, image_shape
+from siman_larq.training.progress import Progress, Stopwatch
 from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.report import finish
 from siman_larq.training.zoo_recipes import schedule
@@ -66,7 +67,7 @@ def train(
     done = checkpoints.restore()
     if done < recipe.epochs:
         settings = _settings(recipe, experiment)
-        _fit(recipe, folder, images, strategy, model, [*settings, checkpoints], done)
+        _fit(recipe, folder, images, strategy, model, [*settings, Stopwatch(), checkpoints], done)
     if strategy is tf.distribute.get_strategy():
         return model
     # What writes files or converts runs in one process alone, which a spread model does not allow.

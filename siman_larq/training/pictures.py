@@ -1,0 +1,165 @@
+"""The pictures of a report."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import tensorflow as tf
+
+from siman_larq.training.files import write_atomically
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib import font_manager, ticker
+
+__all__ = [
+    "plot_confusion",
+    "plot_curves",
+    "plot_most_confused",
+    "plot_samples",
+    "plot_weights",
+]
+
+_BLUE, _RIGHT, _WRONG = "#4472a8", "#2a7f3f", "#b3261e"
+
+
+def plot_curves(history: list[dict[str, str]], path: Path) -> None:
+    """Draws loss and accuracy of every epoch, from the rows of history.csv."""
+    epochs = [int(row["epoch"]) + 1 for row in history]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        for key, label in ((name, "training"), (f"val_{name}", "test")):
+            values = [float(row.get(key) or "nan") for row in history]
+            # A line through one point is invisible.
+            axis.plot(epochs, values, marker="o" if len(epochs) < 16 else "", ms=3.5, label=label)
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.set_xlim(0.5, (epochs[-1] if epochs else 1) + 0.5)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
+        axis.legend()
+        axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def plot_weights(layers: Sequence[tf.keras.layers.Layer], path: Path) -> None:
+    """Draws a histogram of the latent weights of every binary layer."""
+    columns = min(6, max(len(layers), 1))
+    rows = max(-(-len(layers) // columns), 1)
+    size = (max(2.1 * columns, 4.2), 1.7 * rows + 0.6)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for axis in axes.flat[len(layers) :]:
+        axis.axis("off")
+    for axis, layer in zip(axes.flat, layers, strict=False):
+        axis.hist(layer.kernel.numpy().ravel(), bins=61, color=_BLUE)
+        axis.set_title(_short(layer.name, 24), fontsize=8, parse_math=False)
+        axis.tick_params(labelsize=7)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(nbins=4, symmetric=True))
+        axis.set_yticks([])
+        axis.spines[["left", "right", "top"]].set_visible(False)
+    figure.suptitle("Latent weights", fontsize=11)
+    _save(figure, path)
+
+
+def plot_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Draws numbers of images, true classes by predicted ones, coloured by their share."""
+    side = 2.4 + 0.48 * len(matrix)
+    figure, axis = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), number in np.ndenumerate(matrix):
+        colour = "white" if shares[row, column] > 0.5 else "black" if row != column else _RIGHT
+        text = f"{number}" if number else "·"
+        axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    labels = [label_of(names, index, 22) for index in range(len(matrix))]
+    axis.set_xticks(range(len(matrix)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(matrix)), labels)
+    for label in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+        label.set(parse_math=False, fontsize=8)
+    axis.set(xlabel="predicted", ylabel="true")
+    axis.tick_params(length=0)
+    _save(figure, path)
+
+
+def plot_most_confused(
+    pairs: Sequence[tuple[int, int, int]], names: Sequence[str], path: Path
+) -> None:
+    """Draws how many images of a class were taken for another; `pairs` begin with the most."""
+    pairs = pairs[::-1]
+    figure, axis = plt.subplots(figsize=(7, 1.0 + 0.27 * max(len(pairs), 1)), layout="constrained")
+    labels = [f"{label_of(names, a, 28)} → {label_of(names, b, 28)}" for a, b, _ in pairs]
+    axis.barh(range(len(pairs)), [images for _, _, images in pairs], color=_BLUE)
+    axis.set_yticks(range(len(pairs)), labels)
+    for label in axis.get_yticklabels():
+        label.set(parse_math=False, fontsize=8)
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    axis.spines[["right", "top"]].set_visible(False)
+    title = "true → predicted, most frequent mistakes" if pairs else "no mistakes"
+    axis.set(xlabel="images", title=title)
+    _save(figure, path)
+
+
+def plot_samples(
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    names: Sequence[str],
+    path: Path,
+) -> None:
+    """Draws test images with what the file says of them, wrong answers in red with the truth.
+
+    # Arguments
+        pictures: Images in [0, 1].
+        labels: Their true classes.
+        predicted: The file's answers.
+        names: One name per class.
+        path: Where the picture goes.
+    """
+    columns = min(8, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(max(1.45 * columns, 3), 1.85 * rows),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, label, answer in zip(axes.flat, pictures, labels, predicted, strict=False):
+        axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        is_right = label == answer
+        title = label_of(names, answer, 20)
+        title += "\n" if is_right else f"\ntrue: {label_of(names, label, 15)}"
+        colour = _RIGHT if is_right else _WRONG
+        axis.set_title(title, fontsize=7.5, color=colour, parse_math=False)
+    _save(figure, path)
+
+
+def label_of(names: Sequence[str], index: int, longest: int) -> str:
+    """The name of a class, as short as asked; its number if the font cannot draw the name."""
+    name = " ".join(names[index].split())
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
+    drawable = font.get_charmap()
+    if not name or any(ord(letter) not in drawable for letter in name):
+        return f"class {index}"
+    return _short(name, longest)
+
+
+def _short(text: str, longest: int) -> str:
+    """Leaves out the middle, since names often differ at their ends."""
+    if len(text) <= longest:
+        return text
+    half = (longest - 1) // 2
+    return f"{text[:half]}…{text[-(longest - 1 - half) :]}"
+
+
+def _save(figure: Any, path: Path) -> None:
+    content = io.BytesIO()
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    try:
+        figure.savefig(content, format="png", dpi=120)
+    finally:
+        plt.close(figure)
+    write_atomically(path, content.getvalue())

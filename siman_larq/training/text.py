@@ -1,0 +1,152 @@
+"""The words and tables of a report."""
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["duration", "markdown", "table"]
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures of report.json that matter most, as aligned lines."""
+    size, least, full = (figures[f"{key}_bytes"] for key in ("size", "theoretical", "float32"))
+    n = figures["verified_images"]
+    binary = len(figures["packed"]) + len(figures["left_float"])
+    tests = figures["test_images"]
+    rows = [
+        (f"accuracy, Keras, {tests:,} images", f"{figures['keras_accuracy']:.2%}"),
+        (f"top-5, Keras, {tests:,} images", f"{figures['keras_top5'] or 0:.2%}"),
+        (f"accuracy, Keras, first {n:,}", f"{figures['keras_accuracy_verified']:.2%}"),
+        (f"accuracy, TFLite, first {n:,}", f"{figures['tflite_accuracy_verified']:.2%}"),
+        ("agreement of top-1", f"{figures['agreement']:.2%}"),
+        ("largest difference of outputs", f"{figures['max_abs_difference']:.2g}"),
+        ("kernel that ran the file", figures["kernel"]),
+        ("file size", f"{size:,} bytes"),
+        ("  over 1-bit theory", f"{size / least:.2f} x of {least:,} bytes"),
+        ("  over float32", f"1/{full / size:.1f} of {full:,} bytes"),
+        ("packed binary layers", f"{len(figures['packed'])} of {binary}"),
+    ]
+    if figures["left_float"]:
+        rows.append(("  left float", ", ".join(figures["left_float"])))
+    if figures["rewritten"]:
+        rows.append(("  rewritten for small maps", f"{len(figures['rewritten'])}"))
+    if figures["training_seconds"]:
+        rows.append(("training time", _time(figures)))
+    if n == tests:
+        del rows[2]
+    if figures["keras_top5"] is None:
+        del rows[1]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def markdown(figures: dict[str, Any], names: Sequence[str]) -> str:
+    """A report for people, who read it beside its pictures.
+
+    # Arguments
+        figures: The content of report.json.
+        names: One name per class.
+
+    # Returns
+        Markdown.
+    """
+    recipe = figures["recipe"]
+    trained = f"Trained in {_time(figures)}. " if figures["training_seconds"] else ""
+    codes = [
+        (
+            row["layer"],
+            f"{row['share_of_ones']:.3f}",
+            f"{row['binary_entropy_bits']:.3f}",
+            f"{row['latent_excess_kurtosis']:.2f}",
+        )
+        for row in figures["codes"]
+    ]
+    titles = ("layer", "share of ones", "entropy of binary weights (bit)", "excess kurtosis")
+    return f"""# {recipe["model"]} on {recipe["dataset"]}, seed {recipe["seed"]}
+
+```
+{table(figures)}
+```
+
+Data: {figures["data_source"]}. {trained}Machine: {figures["machine"]}; strategy
+{recipe["strategy"]}, {recipe["precision"]}, TensorFlow {figures["tensorflow"]}.
+
+## Use
+
+```python
+import siman_larq  # registers its layers with Keras
+import tensorflow as tf
+
+model = tf.keras.models.load_model("model.keras")
+```
+
+`model.tflite` is the same network in 1 bit, `input.json` tells how its inputs are prepared.
+
+## Training
+
+![Loss and accuracy](curves.png)
+
+The recipe is in `recipe.json`, the figures of every epoch in `history.csv`.
+
+## Answers
+
+The first test images, then others that the file got wrong (in red, with the truth below):
+
+![Answers to test images](samples.png)
+
+{_mistakes(figures, names)}
+
+## Weights
+
+![Latent weights](weights.png)
+
+{_grid(titles, codes)}
+
+Kurtosis is of the latent weights, less that of a Gaussian.
+"""
+
+
+def _mistakes(figures: dict[str, Any], names: Sequence[str]) -> str:
+    matrix = figures["confusion"]
+    if matrix is not None:
+        rows = [
+            (name, *map(str, row), f"{row[index] / max(sum(row), 1):.1%}")
+            for index, (name, row) in enumerate(zip(names, matrix, strict=True))
+        ]
+        grid = _grid(("true, predicted →", *names, "right"), rows)
+        return f"![Confusion matrix](confusion.png)\n\n{grid}"
+    pairs = [
+        (pair["true"], pair["predicted"], str(pair["images"])) for pair in figures["most_confused"]
+    ]
+    grid = _grid(("true", "predicted", "images"), pairs)
+    return f"![Most frequent mistakes](confusion.png)\n\n{grid}"
+
+
+def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    # A bar or a line break in a name would end its cell.
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
+    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _time(figures: dict[str, Any]) -> str:
+    each = duration(figures["seconds_per_epoch"])
+    timed, epochs = figures["epochs_timed"], figures["recipe"]["epochs"]
+    of = "" if timed == epochs else f" for {timed} of {epochs} epochs"
+    return f"{duration(figures['training_seconds'])}{of}, {each} an epoch"
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people.
+
+    !!! example
+        ```python
+        duration(3723)  # "1 h 2 min"
+        ```
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
