@@ -1,15 +1,25 @@
 """The one place that touches names which TensorFlow and Larq do not make public."""
 
+import sys
 from typing import Any
 
 import tensorflow as tf
 from larq.quantizers import _BaseQuantizer as BaseQuantizer
 from tensorflow.python.ops import control_flow_util
 
-__all__ = ["BaseQuantizer", "compiles_with_xla", "decays", "quantizer_metrics"]
+__all__ = ["BaseQuantizer", "calling_layer", "compiles_with_xla", "decays", "quantizer_metrics"]
 
 # BaseQuantizer: Larq's quantizers derive from it, and it alone connects `metrics=["flip_ratio"]`
 # and `larq.context.metrics_scope`; the public `larq.quantizers.Quantizer` has neither.
+
+
+def calling_layer() -> tf.keras.layers.Layer | None:
+    """The innermost Keras layer that is being called now.
+
+    Larq hands a quantizer the kernel alone, and only its layer tells what a filter of it is.
+    """
+    package = tf.keras.layers.Layer.__module__.rpartition(".")[0]
+    return sys.modules[f"{package}.base_layer_utils"].call_context().layer
 
 
 def compiles_with_xla() -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import larq as lq
 
-__all__ = ["no_metrics", "quantized"]
+__all__ = ["leave_quantized", "no_metrics", "quantized"]
 
 
 @contextlib.contextmanager
@@ -24,8 +24,17 @@ def quantized(quantize: bool) -> Iterator[None]:
         with lq.context.quantized_scope(quantize):
             yield
     finally:
-        # Entered and never left: the one public way to set the value.
-        lq.context.quantized_scope(before).__enter__()
+        _set(before)
+
+
+def leave_quantized() -> None:
+    """Turns the scope off, for an error on its way through a layer of Larq's."""
+    _set(False)
+
+
+def _set(quantize: bool) -> None:
+    # Entered and never left: the one public way to set the value.
+    lq.context.quantized_scope(quantize).__enter__()
 
 
 @contextlib.contextmanager

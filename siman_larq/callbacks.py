@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from siman_larq.constraints import PercentileClip
+from siman_larq.filters import tell_axes
 
 __all__ = ["ClipAnnealing"]
 
@@ -46,6 +47,8 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
                 f"ClipAnnealing: no layer of model {self.model.name!r} has a PercentileClip to "
                 "anneal; use SiMaNConv2D, or kernel_constraint=PercentileClip() in other layers."
             )
+        for layer in self.model.submodules:
+            tell_axes(layer)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         percent = self.start * (1 - epoch / self.params["epochs"])

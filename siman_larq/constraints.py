@@ -5,6 +5,9 @@ from typing import Any
 import larq as lq
 import tensorflow as tf
 
+from siman_larq._instances import refuse_tensor
+from siman_larq._scopes import quantized
+from siman_larq.filters import checked_axes
 from siman_larq.math import clamp_magnitudes
 
 __all__ = ["PercentileClip"]
@@ -19,7 +22,7 @@ class PercentileClip(tf.keras.constraints.Constraint):
     v = w - \bar w, \quad
     c(w) = \mathrm{sign}(v) \min(\max(|v|, P_{p}(|v|)), P_{100 - p}(|v|))
     \\]
-    with \\(\bar w\\) the mean of a filter (last axis) and \\(P_p\\) the p-th percentile of
+    with \\(\bar w\\) the mean of a filter and \\(P_p\\) the p-th percentile of
     \\(|v|\\) over all filters of the kernel together, linearly interpolated. With
     `percent=0` only the mean goes, which does not change training.
 
@@ -35,20 +38,27 @@ class PercentileClip(tf.keras.constraints.Constraint):
 
     # Arguments
         percent: \\(p\\) in percent, in [0, 50).
+        filter_axes: The axes of the kernel that tell filters apart, as for
+            `siman_larq.SiMaNQuantizer`. `None`: those of the layer, which a `SiMaNQuantizer` beside
+            it and `siman_larq.ClipAnnealing` find, or the last.
 
     # Attributes
         percent: The value in force; assign to it to change it, also between steps of a compiled
             `fit`.
+        filter_axes: The axes in force.
 
     # Raises
-        ValueError: for a percent outside [0, 50).
+        ValueError: for a percent outside [0, 50), or other axes.
+        TypeError: where the class is given in place of an instance.
 
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
 
-    def __init__(self, percent: float = 0.0) -> None:
+    def __init__(self, percent: float = 0.0, filter_axes: Any = None) -> None:
+        refuse_tensor("PercentileClip", percent, "kernel_constraint=PercentileClip()")
         value = _checked_percent(percent)
+        self.filter_axes = checked_axes("PercentileClip", filter_axes)
         # A variable, so that a new value reaches training steps that are already traced.
         with tf.init_scope():
             self._percent = tf.Variable(value, trainable=False, dtype=tf.float32, name="percent")
@@ -62,10 +72,13 @@ class PercentileClip(tf.keras.constraints.Constraint):
         self._percent.assign(_checked_percent(value))
 
     def __call__(self, w: tf.Tensor) -> tf.Tensor:
-        return clamp_magnitudes(tf.convert_to_tensor(w), self._percent)
+        with quantized(False):
+            w = tf.convert_to_tensor(w)
+        return clamp_magnitudes(w, self._percent, self.filter_axes or (-1,))
 
     def get_config(self) -> dict[str, Any]:
-        return {"percent": self.percent}
+        axes = self.filter_axes and list(self.filter_axes)
+        return {"percent": self.percent, "filter_axes": axes}
 
 
 def _checked_percent(percent: float) -> float:

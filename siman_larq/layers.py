@@ -6,8 +6,10 @@ from typing import Any
 import larq as lq
 import tensorflow as tf
 
+from siman_larq._instances import refuse_class
 from siman_larq._scopes import quantized
 from siman_larq.constraints import PercentileClip
+from siman_larq.math import mean_magnitude
 from siman_larq.quantizers import SampleSign, SiMaNQuantizer
 
 __all__ = ["SiMaNConv2D"]
@@ -39,7 +41,8 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
             and right only, as everywhere in TensorFlow.
         use_bias: Whether to add a bias. The official layer has none.
         input_quantizer: Defaults to `SampleSign()`.
-        kernel_quantizer: Defaults to `SiMaNQuantizer(levels=(-1, 1))`.
+        kernel_quantizer: Defaults to `SiMaNQuantizer(levels=(-1, 1))`, which is `"siman_pm1"` by
+            name; `"siman"` has the levels (0, 1).
         kernel_constraint: Defaults to `PercentileClip(0.0)`, for `ClipAnnealing` to set.
         alpha_initializer: Defaults to `None`: the mean magnitude of each filter's latent weights.
         kwargs: As for `larq.layers.QuantConv2D`.
@@ -56,6 +59,7 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
 
     # Raises
         ValueError: for `data_format="channels_first"`, which LCE cannot convert.
+        TypeError: for a class given as a quantizer or constraint in place of an instance.
 
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
@@ -80,6 +84,9 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
             kernel_quantizer = SiMaNQuantizer(levels=(-1, 1))
         if kernel_constraint == "default":
             kernel_constraint = PercentileClip()
+        refuse_class("input_quantizer", input_quantizer, "SampleSign()")
+        refuse_class("kernel_quantizer", kernel_quantizer, "SiMaNQuantizer(levels=(-1, 1))")
+        refuse_class("kernel_constraint", kernel_constraint, "PercentileClip()")
         super().__init__(
             filters,
             kernel_size,
@@ -114,8 +121,13 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
 
     def _mean_magnitude(self, shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
         with quantized(False):
-            kernel = tf.cast(self.kernel, dtype or tf.float32)
-        return tf.reduce_mean(tf.abs(kernel), axis=[0, 1, 2])
+            kernel = tf.convert_to_tensor(self.kernel)
+        return tf.cast(mean_magnitude(kernel), dtype or kernel.dtype)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        # Larq would leave its scope on after an error.
+        with quantized(lq.context.should_quantize()):
+            return super().call(inputs)
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         # Reads the code out of Larq's variable, now that the quantized scope is on.

@@ -1,7 +1,8 @@
 r"""The arithmetic of SiMaN: pure functions on tensors, without Keras state.
 
-Notation: a kernel has one filter per entry of its last axis (HWIO for convolutions) and \\(n\\)
-weights per filter; activations have one sample per entry of their first axis.
+Notation: a kernel has one filter per entry of its last axis (HWIO for convolutions), or of the
+`filter_axes` given, and \\(n\\) weights per filter; activations have one sample per entry of
+their first axis.
 
 # References
     - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
@@ -12,22 +13,27 @@ from typing import Literal
 
 import tensorflow as tf
 
-from siman_larq._private import compiles_with_xla
+from siman_larq.filters import Axes, checked_kernel, from_columns, to_columns
 from siman_larq.order_statistics import kth_smallest, kth_smallest_overall
+from siman_larq.scaling import Scaled, rescale, restore, to_float
+from siman_larq.standardisation import (
+    EPSILON,
+    inverse_deviation,
+    inverse_deviations,
+    remove_mean_and_variance,
+)
 
 __all__ = [
     "EPSILON",
     "Threshold",
     "clamp_magnitudes",
     "magnitude_code",
+    "mean_magnitude",
     "ones_per_filter",
     "sample_sign",
 ]
 
 Threshold = float | Literal["median", "angle"]
-
-EPSILON = 1e-5
-"""Added to variances before the square root, as in the official code."""
 
 _LONGEST_SUM = 4096
 
@@ -59,6 +65,7 @@ def magnitude_code(
     kernel: tf.Tensor,
     levels: tuple[float, float] = (0.0, 1.0),
     threshold: Threshold = "median",
+    filter_axes: Axes = (-1,),
 ) -> tf.Tensor:
     r"""Codes a kernel by magnitude: per filter the larger weights become the upper level.
 
@@ -75,6 +82,8 @@ def magnitude_code(
     at the smallest angle to \\(|w - \bar w|\\). The standard deviation by which the method divides
     cannot change the order of magnitudes, so the forward pass leaves it out.
 
+    Nor can any other scale: filters of the smallest and largest numbers are coded as well.
+
     A kernel in which every weight is one of the levels is a code already and is returned unchanged.
     A filter with a NaN or infinite weight becomes NaN.
 
@@ -87,37 +96,54 @@ def magnitude_code(
         kernel: Floating-point tensor of rank 1 or more with a static shape.
         levels: The two values of the code.
         threshold: `"median"`, `"angle"` or a fraction of ones in (0, 1).
+        filter_axes: The axes that tell filters apart, negative and ascending.
 
     # Returns
-        Tensor of the kernel's shape and dtype. Computed in float32.
+        Tensor of the kernel's shape and dtype. Computed in float32, for float64 kernels in float64.
+
+    # Raises
+        TypeError: for kernels of other types.
+        ValueError: for kernels without weights, or of a shape that is not static.
     """
 
     @tf.custom_gradient
     def code(kernel):
-        weights = tf.cast(tf.reshape(kernel, [-1, kernel.shape[-1]]), tf.float32)
+        scaled = rescale(to_float(to_columns(kernel, filter_axes)))
+        weights = scaled.weights
         mean = tf.reduce_mean(weights, axis=0)
         centred = weights - mean
-        low, high = (tf.constant(level, tf.float32) for level in levels)
+        low, high = (tf.fill(mean.shape, tf.cast(level, mean.dtype)) for level in levels)
         is_high = tf.cond(
-            tf.reduce_all((weights == low) | (weights == high)),
+            _is_code(scaled, levels),
             lambda: weights == high,
             lambda: _is_large(tf.abs(centred), threshold),
         )
         finite = tf.math.is_finite(mean)
         high, low = (tf.where(finite, level, math.nan) for level in (high, low))
-        coded = tf.cast(tf.reshape(tf.where(is_high, high, low), kernel.shape), kernel.dtype)
+        coded = from_columns(tf.where(is_high, high, low), kernel.shape, filter_axes)
 
         def gradient(upstream):
-            upstream = tf.cast(tf.reshape(upstream, weights.shape), tf.float32)
-            inverse = _inverse_deviation(centred, axes=[0])
-            downstream = upstream * tf.sign(centred) * inverse
-            downstream = _remove_mean_and_variance(downstream, centred, inverse, axes=[0])
-            return tf.cast(tf.reshape(downstream, kernel.shape), kernel.dtype)
+            upstream = tf.cast(to_columns(upstream, filter_axes), weights.dtype)
+            inverse, outer = inverse_deviations(centred, scaled)
+            downstream = upstream * tf.sign(centred) * outer
+            downstream = remove_mean_and_variance(downstream, centred, inverse, axes=[0])
+            downstream = from_columns(downstream, kernel.shape, filter_axes)
+            return tf.cast(downstream, kernel.dtype)
 
-        return coded, gradient
+        return tf.cast(coded, kernel.dtype), gradient
 
     # Variables of mixed-precision layers are no tensors, and a custom gradient takes tensors.
-    return code(tf.convert_to_tensor(kernel))
+    return code(checked_kernel(kernel))
+
+
+def _is_code(scaled: Scaled, levels: tuple[float, float]) -> tf.Tensor:
+    """Whether all weights are levels; those of a filter that was moved are so if they are 0."""
+    is_moved = scaled.is_small | scaled.is_large
+    low, high = (
+        tf.where(~is_moved, tf.cast(level, scaled.weights.dtype), math.nan if level else 0.0)
+        for level in levels
+    )
+    return tf.reduce_all((scaled.weights == low) | (scaled.weights == high))
 
 
 def _is_large(magnitudes: tf.Tensor, threshold: Threshold) -> tf.Tensor:
@@ -134,7 +160,9 @@ def _is_large(magnitudes: tf.Tensor, threshold: Threshold) -> tf.Tensor:
     return (magnitudes >= smallest) & (magnitudes > 0)
 
 
-def clamp_magnitudes(kernel: tf.Tensor, percent: tf.Tensor | float) -> tf.Tensor:
+def clamp_magnitudes(
+    kernel: tf.Tensor, percent: tf.Tensor | float, filter_axes: Axes = (-1,)
+) -> tf.Tensor:
     r"""Takes the mean off every filter and clamps magnitudes to percentiles of the whole kernel.
 
     \\[
@@ -146,13 +174,22 @@ def clamp_magnitudes(kernel: tf.Tensor, percent: tf.Tensor | float) -> tf.Tensor
     order statistics. Weights at their filter's mean stay 0.
 
     # Arguments
-        kernel: Floating-point tensor of rank 1 or more with a static shape, filters last.
+        kernel: Floating-point tensor of rank 1 or more with a static shape.
         percent: \\(p\\), a scalar in [0, 50).
+        filter_axes: The axes that tell filters apart, negative and ascending.
 
     # Returns
-        Tensor of the kernel's shape and dtype. Computed in float32.
+        Tensor of the kernel's shape and dtype. Computed in float32, for float64 kernels in float64.
+
+    # Raises
+        TypeError: for kernels of other types.
+        ValueError: for kernels without weights, or of a shape that is not static.
     """
-    weights = tf.cast(tf.reshape(kernel, [-1, kernel.shape[-1]]), tf.float32)
+    kernel = checked_kernel(kernel)
+    weights = to_float(to_columns(kernel, filter_axes))
+    # One scale for all filters, since they share the percentiles.
+    scaled = rescale(tf.reshape(weights, [-1, 1]))
+    weights = tf.reshape(scaled.weights, weights.shape)
     centred = weights - tf.reduce_mean(weights, axis=0)
 
     def clamp() -> tf.Tensor:
@@ -162,16 +199,29 @@ def clamp_magnitudes(kernel: tf.Tensor, percent: tf.Tensor | float) -> tf.Tensor
 
     # float64: a float32 position has no fraction left in a kernel of millions of weights.
     percent = tf.cast(percent, tf.float64)
-    clamped = tf.cond(percent > 0, clamp, lambda: centred)
-    return tf.cast(tf.reshape(clamped, kernel.shape), kernel.dtype)
+    clamped = restore(tf.cond(percent > 0, clamp, lambda: centred), scaled)
+    return tf.cast(from_columns(clamped, kernel.shape, filter_axes), kernel.dtype)
+
+
+def mean_magnitude(kernel: tf.Tensor) -> tf.Tensor:
+    r"""The mean of \\(|w|\\) over each filter.
+
+    # Arguments
+        kernel: Floating-point tensor of rank 1 or more with a static shape, filters last.
+
+    # Returns
+        Tensor of shape `(filters,)` and type float32, or float64 for float64 kernels.
+    """
+    scaled = rescale(to_float(to_columns(checked_kernel(kernel))))
+    return restore(tf.reduce_mean(tf.abs(scaled.weights), axis=0), scaled)
 
 
 def _percentile(x: tf.Tensor, percent: tf.Tensor) -> tf.Tensor:
-    """Linearly interpolated percentile (a float64) over all of `x`, a float32 matrix."""
+    """Linearly interpolated percentile (a float64) over all of `x`, a matrix."""
     position = percent / 100 * (x.shape.num_elements() - 1)
     below = tf.floor(position)
     lower, upper = kth_smallest_overall(x, tf.cast(below, tf.int32) + 1)
-    return lower + (upper - lower) * tf.cast(position - below, tf.float32)
+    return lower + (upper - lower) * tf.cast(position - below, x.dtype)
 
 
 def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
@@ -188,17 +238,29 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
     through the mean and the variance.
 
     # Arguments
-        activations: Floating-point tensor of rank 2 or more.
+        activations: Floating-point tensor of rank 2 or more; integers and booleans are taken as
+            float32.
         zero: Value of \\(\mathrm{sign}(0)\\): 0 as in the official code, or 1.
 
     # Returns
-        Tensor of the same shape and dtype. Computed in float32.
+        Tensor of the same shape and floating-point dtype. Computed in float32, for float64
+        activations in float64.
+
+    # Raises
+        TypeError: for activations without a sign, such as complex numbers.
     """
+    activations = tf.convert_to_tensor(activations)
+    if not activations.dtype.is_floating:
+        if not (activations.dtype.is_integer or activations.dtype.is_bool):
+            raise TypeError(
+                f"Activations of type {activations.dtype.name} have no sign; give real numbers."
+            )
+        activations = tf.cast(activations, tf.float32)
     axes = list(range(1, activations.shape.rank))
 
     @tf.custom_gradient
     def sign(activations):
-        values = tf.cast(activations, tf.float32)
+        values = to_float(activations)
         centred = values - _sample_mean(values, axes, in_steps=zero == 1)
         signs = tf.sign(centred)
         if zero == 1:
@@ -206,17 +268,17 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
             signs = tf.sign(signs + 0.1)
 
         def gradient(upstream):
-            inverse = _inverse_deviation(centred, axes)
+            inverse = inverse_deviation(centred, axes, EPSILON)
             # k max(0, s - |a|) with a = centred, s its deviation and k = 2 / s^2: the slope in
             # units of the outgoing gradient, in few passes over the activations.
             slope = tf.nn.relu(2 * inverse - tf.abs(centred) * (2 * tf.square(inverse)))
-            downstream = slope * tf.cast(upstream, tf.float32)
-            downstream = _remove_mean_and_variance(downstream, centred, inverse, axes)
+            downstream = slope * tf.cast(upstream, values.dtype)
+            downstream = remove_mean_and_variance(downstream, centred, inverse, axes)
             return tf.cast(downstream, activations.dtype)
 
         return tf.cast(signs, activations.dtype), gradient
 
-    return sign(tf.convert_to_tensor(activations))
+    return sign(activations)
 
 
 def _sample_mean(values: tf.Tensor, axes: list[int], in_steps: bool) -> tf.Tensor:
@@ -226,36 +288,3 @@ def _sample_mean(values: tf.Tensor, axes: list[int], in_steps: bool) -> tf.Tenso
         values = tf.reduce_mean(values, axis=axes[:-1], keepdims=True)
         axes = axes[-1:]
     return tf.reduce_mean(values, axis=axes, keepdims=True)
-
-
-def _inverse_deviation(centred: tf.Tensor, axes: list[int]) -> tf.Tensor:
-    if compiles_with_xla():
-        squares = tf.reduce_sum(tf.square(centred), axis=axes, keepdims=True)
-    else:
-        # One pass less, by an op that XLA does not know.
-        norm = tf.math.reduce_euclidean_norm(centred, axis=axes, keepdims=True)
-        squares = tf.square(norm)
-    return tf.math.rsqrt(squares / _degrees_of_freedom(centred, axes) + EPSILON)
-
-
-def _remove_mean_and_variance(
-    upstream: tf.Tensor, centred: tf.Tensor, inverse: tf.Tensor, axes: list[int]
-) -> tf.Tensor:
-    r"""Gradient through \\(z = (x - \bar x) / s\\).
-
-    Given \\(g / s\\), \\(x - \bar x\\) and \\(1 / s\\), where g is the gradient with respect to z:
-    \\[
-    d = (g - z \sum g z / (m - 1)) / s, \quad \partial L / \partial x = d - \bar d
-    \\]
-    The mean of \\(d\\) is that of \\(g / s\\), because \\(z\\) sums to 0.
-    """
-    mean = tf.reduce_mean(upstream, axis=axes, keepdims=True)
-    along = tf.reduce_sum(upstream * centred, axis=axes, keepdims=True)
-    along *= tf.square(inverse) / _degrees_of_freedom(centred, axes)
-    return upstream - (centred * along + mean)
-
-
-def _degrees_of_freedom(x: tf.Tensor, axes: list[int]) -> tf.Tensor:
-    # A single element has no variance; the 1 keeps 0 / 0 out.
-    count = tf.reduce_prod(tf.gather(tf.shape(x), axes))
-    return tf.cast(tf.maximum(count - 1, 1), tf.float32)

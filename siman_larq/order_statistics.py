@@ -58,7 +58,7 @@ def _candidates(x: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     margin = 4 * tf.sqrt(middle * (1 - fraction)) + 2
     first = tf.cast(middle - margin, tf.int32)
     last = tf.cast(middle + margin, tf.int32)
-    low = tf.where(first < 0, 0.0, sample[tf.maximum(first, 0)])
+    low = tf.where(first < 0, tf.zeros([], x.dtype), sample[tf.maximum(first, 0)])
     end = sample.shape[0] - 1
     high = tf.where(last > end, x.dtype.max, sample[tf.minimum(last, end)])
     near = tf.boolean_mask(x, (x >= low) & (x <= high))

@@ -23,7 +23,25 @@ LAYERS = {
     "dense": (lambda: lq.layers.QuantDense(4, **QUANTIZED), (2, 8)),
     "conv1d": (lambda: lq.layers.QuantConv1D(4, 3, **QUANTIZED), (2, 6, 4)),
     "conv3d": (lambda: lq.layers.QuantConv3D(4, 3, **QUANTIZED), (2, 4, 4, 4, 2)),
+    "groups": (lambda: lq.layers.QuantConv2D(4, 3, groups=2, **QUANTIZED), (2, 6, 6, 4)),
+    "multiplier": (
+        lambda: lq.layers.QuantDepthwiseConv2D(3, depth_multiplier=2, **DEPTHWISE),
+        (2, 6, 6, 4),
+    ),
+    "local": (lambda: lq.layers.QuantLocallyConnected2D(4, 3, **QUANTIZED), (2, 5, 5, 3)),
 }
+FILTERS = {"depthwise_kernel:0": "depthwise", "pointwise_kernel:0": "pointwise"}
+
+
+def code_by_filter(kernel, kind):
+    """The code of every filter alone; positions of the filters by what the layer computes."""
+    axes = {"depthwise": (-2, -1), "transpose": (-2,), "local": (-3, -1)}.get(kind, (-1,))
+    filters = np.moveaxis(kernel, axes, range(len(axes)))
+    coded = np.empty_like(filters)
+    for index in np.ndindex(*filters.shape[: len(axes)]):
+        flat = tf.reshape(filters[index], [-1, 1])
+        coded[index] = tf.reshape(magnitude_code(flat), filters[index].shape)
+    return np.moveaxis(coded, range(len(axes)), axes)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -38,12 +56,131 @@ def test_in_layers_of_larq(name):
     for gradient in tape.gradient(outputs, kernels):
         assert np.isfinite(gradient.numpy()).all()
 
-    # Plain layers with the signs and the codes give the same.
+    # Plain layers with the signs and the codes, filter by filter, give the same.
     latents = [kernel.numpy() for kernel in kernels]
     for kernel, latent in zip(kernels, latents, strict=True):
-        kernel.assign(magnitude_code(tf.constant(latent)))
+        kernel.assign(code_by_filter(latent, FILTERS.get(kernel.name.split("/")[-1], name)))
     layer.input_quantizer = None
     np.testing.assert_allclose(layer(sample_sign(maps)), outputs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["depthwise", "transpose"])
+def test_constraints_know_the_filters(name):
+    part = "depthwise" if name == "depthwise" else "kernel"
+    layer = CONV2D[name]()
+    setattr(layer, f"{part}_constraint", PercentileClip())
+    layer(tf.random.normal((2, 6, 6, 4)))
+    kernel = layer.trainable_weights[0].numpy()
+    axes = {"depthwise": (0, 1), "transpose": (0, 1, 3)}[name]
+    centred = getattr(layer, f"{part}_constraint")(layer.trainable_weights[0])
+    np.testing.assert_allclose(centred, kernel - kernel.mean(axes, keepdims=True), atol=1e-6)
+
+
+def test_annealed_constraints_know_the_filters():
+    """Also beside another quantizer, which does not tell them."""
+    clip = PercentileClip()
+    layer = lq.layers.QuantConv2DTranspose(
+        4, 3, kernel_quantizer="ste_sign", kernel_constraint=clip
+    )
+    fit(tf.keras.Sequential([tf.keras.Input((6, 6, 2)), layer]), [clip], epochs=1)
+    assert clip.filter_axes == (-2,)
+    assert PercentileClip.from_config(clip.get_config()).filter_axes == (-2,)
+
+
+def test_filters_that_disagree():
+    shared = SiMaNQuantizer()
+    maps = tf.random.normal((2, 6, 6, 4))
+    lq.layers.QuantConv2D(4, 3, kernel_quantizer=shared)(maps)
+    with pytest.raises(ValueError, match=r"'up': the filters of its kernel lie along axes \(-2,\)"):
+        lq.layers.QuantConv2DTranspose(4, 3, kernel_quantizer=shared, name="up")(maps)
+    assert not lq.context.should_quantize()
+    local = lq.layers.QuantLocallyConnected2D(4, 3, kernel_quantizer="siman", implementation=2)
+    with pytest.raises(ValueError, match="use implementation=1"):
+        local(maps)
+
+
+def test_filter_axes():
+    """Given, for layers of one's own, and in files."""
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    quantizer = SiMaNQuantizer(filter_axes=(-1, -2))
+    expected = code_by_filter(kernel, "depthwise")
+    np.testing.assert_array_equal(quantizer(kernel), expected)
+    copy = SiMaNQuantizer.from_config(quantizer.get_config())
+    np.testing.assert_array_equal(copy(kernel), expected)
+    for wrong in ((0,), (), "last", (True,)):
+        with pytest.raises(ValueError, match="filter_axes=.* is not supported; give negative"):
+            SiMaNQuantizer(filter_axes=wrong)
+
+
+def test_levels_by_name():
+    layer = lq.layers.QuantConv2D(4, 3, kernel_quantizer="siman_pm1")
+    assert layer.kernel_quantizer.levels == (-1, 1)
+    assert type(lq.layers.QuantConv2D.from_config(layer.get_config()).kernel_quantizer) is (
+        SiMaNQuantizer
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "cure"),
+    [
+        (
+            lambda: lq.layers.QuantConv2D(4, 3, kernel_quantizer=SiMaNQuantizer),
+            r"write kernel_quantizer=SiMaNQuantizer\(levels=\(-1, 1\)\)",
+        ),
+        (
+            lambda: lq.layers.QuantConv2D(4, 3, input_quantizer=SampleSign),
+            r"write input_quantizer=SampleSign\(\)",
+        ),
+        (lambda: SiMaNConv2D(4, 3, kernel_quantizer=SiMaNQuantizer), "give an instance such as"),
+        (lambda: SiMaNConv2D(4, 3, input_quantizer=SampleSign), "give an instance such as"),
+        (lambda: SiMaNConv2D(4, 3, kernel_constraint=PercentileClip), "give an instance such as"),
+        (lambda: PercentileClip(tf.Variable([1.0])), r"write kernel_constraint=PercentileClip\(\)"),
+    ],
+)
+@pytest.mark.parametrize("is_eager", [True, False])
+def test_a_class_is_no_instance(make, cure, is_eager):
+    def build():
+        return make()(tf.random.normal((1, 6, 6, 2)) if is_eager else tf.keras.Input((6, 6, 2)))
+
+    with pytest.raises(TypeError, match=cure):
+        build()
+    assert not lq.context.should_quantize()
+
+
+def test_pixels():
+    """Of 8 bits and no sign, in an eager layer and in a model."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3)).astype(np.uint8)
+    layer = SiMaNConv2D(4, 3)
+    image = tf.keras.Input((6, 6, 3), dtype="uint8")
+    model = tf.keras.Model(image, layer(image))
+    np.testing.assert_array_equal(model(pixels), layer(pixels.astype(np.float32)))
+    np.testing.assert_array_equal(layer(pixels), layer(pixels.astype(np.float32)))
+
+
+def test_an_error_leaves_no_scope_behind():
+    for layer in (
+        SiMaNConv2D(4, 3),
+        lq.layers.QuantConv2D(4, 3, input_quantizer="sample_sign", kernel_quantizer="siman"),
+    ):
+        layer.build((None, 6, 6, 2))
+        latent = layer.kernel.numpy()
+        layer.kernel.assign(latent * np.nan)
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            layer(tf.random.normal((1, 6, 6, 2)))
+        layer.kernel.assign(latent)
+        np.testing.assert_array_equal(layer.kernel.numpy(), latent)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        SiMaNConv2D(4, 3, padding="valid")(tf.random.normal((1, 2, 2, 2)))
+    assert not lq.context.should_quantize()
+
+
+def test_the_constraint_is_of_latent_weights():
+    variable = SiMaNConv2D(4, 3)
+    variable.build((None, 6, 6, 2))
+    kernel = variable.kernel
+    expected = PercentileClip(5.0)(kernel)
+    with lq.context.quantized_scope(True):
+        np.testing.assert_array_equal(PercentileClip(5.0)(kernel), expected)
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def _check_reachable(model: tf.keras.Model) -> None:
             raise BinarizeError(
                 f"Layer {layer.name!r}, a {type(layer).__name__}, holds binary layers {hidden}, "
                 "and binarize does not reach into it; use these layers in the model directly, or "
-                "give them kernel_quantizer='siman' where they are made."
+                "give them kernel_quantizer='siman_pm1' where they are made."
             )
 
 

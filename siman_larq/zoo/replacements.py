@@ -1,11 +1,13 @@
 """Quantizers and constraints in the forms Larq takes, as makers of fresh ones."""
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
 import larq as lq
 import tensorflow as tf
 
+from siman_larq._instances import refuse_class
 from siman_larq._private import quantizer_metrics
 from siman_larq.quantizers import SampleSign, SiMaNQuantizer
 
@@ -49,10 +51,8 @@ def constraint_maker(kernel_constraint: Any) -> Maker:
         given = tf.keras.constraints.get(kernel_constraint)
     except (TypeError, ValueError) as error:
         raise _unknown("kernel_constraint", kernel_constraint, "percentile_clip") from error
-    _check_instance("kernel_constraint", given, "PercentileClip()")
-    if isinstance(given, tf.keras.constraints.Constraint):
-        return lambda: type(given).from_config(given.get_config())
-    return lambda: given
+    refuse_class("kernel_constraint", given, "PercentileClip()")
+    return _copier(given)
 
 
 def no_constraint(weights: tf.Tensor) -> tf.Tensor:
@@ -77,24 +77,22 @@ def input_maker(input_quantizer: Any) -> tuple[Maker, str | None]:
 
 
 def _quantizer(argument: str, identifier: Any) -> Any:
-    example = "siman" if argument == "kernel_quantizer" else "sample_sign"
+    example = "siman_pm1" if argument == "kernel_quantizer" else "sample_sign"
     try:
         quantizer = lq.quantizers.get(identifier)
     except (TypeError, ValueError) as error:
         raise _unknown(argument, identifier, example) from error
-    _check_instance(argument, quantizer, "SiMaNQuantizer(levels=(-1, 1))")
+    is_kernel = argument == "kernel_quantizer"
+    refuse_class(
+        argument, quantizer, "SiMaNQuantizer(levels=(-1, 1))" if is_kernel else "SampleSign()"
+    )
     return quantizer
-
-
-def _check_instance(argument: str, given: Any, example: str) -> None:
-    if isinstance(given, type):
-        raise TypeError(f"{argument}={given!r} is a class; give an instance such as {example}.")
 
 
 def _check_precision(argument: str, identifier: Any, quantizer: Any) -> None:
     precision = getattr(quantizer, "precision", None)
     if precision != 1:
-        cure = "such as 'siman'"
+        cure = "such as 'siman_pm1'"
         if argument == "input_quantizer":
             cure = f"such as 'sample_sign', or {KEEP!r} to leave the model's own in place"
         raise ValueError(
@@ -104,17 +102,20 @@ def _check_precision(argument: str, identifier: Any, quantizer: Any) -> None:
 
 
 def _unknown(argument: str, identifier: Any, example: str) -> Exception:
+    names = [*tf.keras.utils.get_custom_objects(), *vars(lq.quantizers)]
+    near = difflib.get_close_matches(str(identifier).lower(), names, n=1, cutoff=0.5)
     return ValueError(
         f"{argument}={identifier!r} is unknown; give the name of a registered one such as "
-        f"{example!r}, a dict of class_name and config, or an instance."
+        f"{(near or [example])[0]!r}, a dict of class_name and config, or an instance."
     )
 
 
 def _copier(template: Any) -> Maker:
     """Makes a copy for every layer: Larq's metrics cannot share a quantizer."""
-    if not isinstance(template, tf.keras.layers.Layer):
+    if not isinstance(template, tf.keras.layers.Layer | tf.keras.constraints.Constraint):
         return lambda: template
-    # Without the name, so that every copy, and with it its metrics, gets one of its own.
-    config = {key: value for key, value in template.get_config().items() if key != "name"}
+    # Every copy gets a name of its own, and with it its metrics, and its layer's filters.
+    own = ("name", "filter_axes")
+    config = {key: value for key, value in template.get_config().items() if key not in own}
     config.update(quantizer_metrics(template))
     return lambda: type(template).from_config(dict(config))
