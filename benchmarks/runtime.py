@@ -1,9 +1,10 @@
 """siman-runtime beside Larq Compute Engine's interpreter and the float32 twin, and its limit.
 
 Untrained networks: weights do not change speed. All are run in turns, several rounds, so that what
-else the machine does meets all of them. Needs siman-runtime (`make runtime-test` installs it).
+else the machine does meets all of them. Needs siman-runtime, which `make wheels` builds.
 """
 
+import importlib.util
 import os
 import sys
 import time
@@ -13,6 +14,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runtime" / "tests"))
+if importlib.util.find_spec("siman_runtime") is None:
+    sys.exit(
+        "benchmarks/runtime.py needs siman-runtime: make wheels && "
+        f"{sys.executable} -m pip install --no-deps runtime/dist/siman_runtime-*$(uname -m).whl"
+    )
 
 import siman_larq  # noqa: F401  (before Larq, which needs the Keras 2 that this sets up)
 

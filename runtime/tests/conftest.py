@@ -5,6 +5,10 @@ import pytest
 KERNELS = {"x86_64": ["avx512", "avx2", "portable"], "aarch64": ["neon", "portable"]}
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than some seconds")
+
+
 @pytest.fixture(params=KERNELS[platform.machine()])
 def kernel(request, monkeypatch):
     """Each instruction set that runs here, in turn."""

@@ -317,8 +317,36 @@ def test_bench(tmp_path, capsys):
     text = capsys.readouterr().out
     for part in ("machine", "processor", "governor", "kernel", "ratio", "LceBconv2d", "1x6x5x20"):
         assert part in text
-    with pytest.raises(SystemExit, match="siman-bench: --threads x"):
-        bench([str(path), "--threads", "x"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model.tflite", "--threads", "x"], "--threads x: numbers as in 1,2,4"),
+        (["model.tflite", "--threads", ""], "--threads : numbers as in 1,2,4"),
+        (["model.tflite", "--threads", "0"], "num_threads=0: 1 to 64"),
+        (["model.tflite", "--seconds", "nan"], "--seconds nan: from 0 to 3600"),
+        (["model.tflite", "--seconds", "-1"], "--seconds -1.0: from 0 to 3600"),
+        (["absent.tflite"], "no model at absent.tflite"),
+        (["."], "which is a folder"),
+        (["dynamic.tflite"], "takes inputs of any size: give --size HEIGHT WIDTH"),
+        (["dynamic.tflite", "--size", "0", "4"], "is no shape of 4 whole numbers above 0"),
+        (["model.tflite", "--compare", "absent.tflite", "--seconds", "0"], "no model at absent"),
+    ],
+)
+def test_bench_errors(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.tflite").write_bytes(OP.model())
+    (tmp_path / "dynamic.tflite").write_bytes(dynamic_model(OP))
+    with pytest.raises(SystemExit, match=f"siman-bench: .*{message}"):
+        bench(arguments)
+
+
+def test_bench_of_any_size(tmp_path, capsys):
+    path = tmp_path / "dynamic.tflite"
+    path.write_bytes(dynamic_model(OP))
+    bench([str(path), "--seconds", "0", "--size", "6", "5"])
+    assert "1x6x5x20" in capsys.readouterr().out
 
 
 def test_bench_tells_why_it_is_slow():

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -290,6 +291,24 @@ def test_quantized_scores(tmp_path, capsys):
     rows = capsys.readouterr().out.splitlines()[3:]
     assert rows[0].split() == ["78.12", "%", "class", "1"]  # 200 / 256
     assert [float(row.split()[0]) for row in rows] == [78.12, 11.72, 7.81, 1.56]
+
+
+def test_a_network_for_any_size_runs_at_the_size_that_is_named(tmp_path, capsys):
+    b = Builder()
+    x = b.tensor((1, 1, 1, 3), np.float32)
+    b.graph.tensors[x].shapeSignature = [1, -1, -1, 3]
+    y = replace(OP, height=1, width=1, padding=0).append(b, x)
+    (tmp_path / "model.tflite").write_bytes(b.build([x], [y]))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 1, 3), dtype=np.uint8)
+    image_module.fromarray(pixels).resize((10, 12)).save(tmp_path / "image.png")
+    rest = [str(tmp_path / "model.tflite"), str(tmp_path / "image.png"), "--mean", "0.5"]
+    rest += ["--std", "0.5"]
+    with pytest.raises(SystemExit, match="any size: give --picture-size HEIGHT WIDTH"):
+        main(rest)
+    main([*rest, "--picture-size", "1", "1"])
+    assert len(capsys.readouterr().out.splitlines()) == 3 + 4
+    with pytest.raises(SystemExit, match=r"output \(12, 10, 4\) is no list of scores"):
+        main([*rest, "--picture-size", "12", "10"])
 
 
 def test_one_score_is_no_share(tmp_path, capsys):
