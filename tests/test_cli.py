@@ -23,8 +23,10 @@ def run(*arguments):
 def refusal(*arguments):
     result = run(*arguments)
     assert result.exit_code == 1, result.output
-    assert result.output.startswith("Error: ")
-    return result.output.removeprefix("Error: ")
+    said, found, error = f"\n{result.stderr}".partition("\nError: ")
+    assert found
+    assert all(line.endswith(" ...") for line in said.splitlines() if line)
+    return error
 
 
 def _without_tensorflow():
@@ -105,7 +107,7 @@ def test_convert_and_verify(model, folder, tmp_path):
         result = run("verify", *files, "--examples", 2)
         assert result.exit_code == 0, result.output
         expected = siman_larq.verify(model, folder / "model.tflite", images[:2])
-        assert result.output == f"{expected}\n"
+        assert result.stdout == f"{expected}\n"
 
 
 @pytest.mark.parametrize("name", ["model.h5", "saved model"])
@@ -123,7 +125,7 @@ def test_input_settings_go_into_the_file(folder, tmp_path):
     (tmp_path / "model.keras").write_bytes((folder / "model.keras").read_bytes())
     result = run("convert", tmp_path / "model.keras")
     assert result.exit_code == 0, result.output
-    assert f"{tmp_path / 'input.json'} goes into the file." in result.output
+    assert f"taking {tmp_path / 'input.json'} into the file" in result.output
     assert read_input_settings((tmp_path / "model.tflite").read_bytes()) == settings
     assert read_input_settings((folder / "model.tflite").read_bytes()) is None
     given = ("convert", folder / "model.keras", "-o", tmp_path / "x", "--input-settings")

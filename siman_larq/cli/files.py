@@ -49,8 +49,8 @@ def convert(
     output = output or _beside(model)
     _check_output(output, model, overwrite)
     settings = _settings(model, input_settings)
-    start()
     network = _load(model)
+    _say("converting, which takes a minute for large networks")
     with one_sentence(ImportError, OSError, TypeError, ValueError):
         import siman_larq
         from siman_larq.conversion import add_input_settings
@@ -85,14 +85,19 @@ def verify(
     for path in (model, tflite, images, run_dir):
         if path is not None:
             _require(path)
-    start()
     network = _load(model)
     with one_sentence(ImportError, OSError, TypeError, ValueError):
         import siman_larq
 
         sample = _read(images) if images else _test_images(run_dir, network, examples)
+        _say("running the model and the file")
         report = siman_larq.verify(network, tflite, _first(sample, examples), runtime=runtime)
     click.echo(report)
+
+
+def _say(doing: str) -> None:
+    """Tells what takes its time; apart from the result, which goes to standard output."""
+    click.echo(f"{doing} ...", err=True)
 
 
 def _require(path: Path) -> None:
@@ -120,7 +125,7 @@ def _settings(model: Path, given: Path | None) -> dict[str, Any] | None:
             raise ValueError("it holds no names")
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path} cannot be read as JSON settings ({error}).") from error
-    click.echo(f"{path} goes into the file.")
+    _say(f"taking {path} into the file")
     return settings
 
 
@@ -146,8 +151,10 @@ def _load(path: Path) -> Any:
             f"{path} is a folder without a SavedModel (it has no saved_model.pb); of a run folder "
             "give the file model.keras in it."
         )
-    with one_sentence(ImportError):
-        import tensorflow as tf
+    _say(f"reading {path}")
+    start()
+    import tensorflow as tf
+
     try:
         model = tf.keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers do
