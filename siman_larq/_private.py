@@ -5,9 +5,18 @@ from typing import Any
 
 import tensorflow as tf
 from larq.quantizers import _BaseQuantizer as BaseQuantizer
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.ops import control_flow_util
 
-__all__ = ["BaseQuantizer", "calling_layer", "compiles_with_xla", "decays", "quantizer_metrics"]
+__all__ = [
+    "BaseQuantizer",
+    "calling_layer",
+    "compiles_with_xla",
+    "decays",
+    "float32_policy",
+    "quantizer_metrics",
+    "with_constants",
+]
 
 # BaseQuantizer: Larq's quantizers derive from it, and it alone connects `metrics=["flip_ratio"]`
 # and `larq.context.metrics_scope`; the public `larq.quantizers.Quantizer` has neither.
@@ -45,3 +54,23 @@ def quantizer_metrics(quantizer: Any) -> dict[str, Any]:
     """The argument `metrics` of a Larq quantizer, which its config does not hold."""
     metrics = getattr(quantizer, "_custom_metrics", None)
     return {"metrics": list(metrics)} if metrics else {}
+
+
+def float32_policy(layer: tf.keras.layers.Layer) -> list[tuple[Any, str, Any]]:
+    """The attributes, with their owner, by which a layer of mixed precision computes in float32.
+
+    Keras has no public way to change the policy of a layer that is built.
+    """
+    if layer.compute_dtype in (None, layer.variable_dtype):
+        return []
+    policy = tf.keras.mixed_precision.Policy(layer.variable_dtype)
+    compute = tf.as_dtype(policy.compute_dtype)
+    return [(layer, "_dtype_policy", policy), (layer, "_compute_dtype_object", compute)]
+
+
+def with_constants(function: Any) -> Any:
+    """A concrete function with constants in place of its variables.
+
+    TensorFlow's and LCE's converters do the same; the public name wants a session of version 1.
+    """
+    return convert_variables_to_constants_v2(function, lower_control_flow=False)

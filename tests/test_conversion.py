@@ -13,7 +13,6 @@ from siman_larq import SampleSign, SiMaNConv2D, SiMaNQuantizer, models
 from siman_larq.conversion import (
     ConversionError,
     SmallMapWarning,
-    bake,
     convert,
     operators,
     verify,
@@ -179,20 +178,33 @@ def test_heaviside_kernels_pack():
     assert Counter(operators(tflite))["LceBconv2d"] == 2
 
 
-def test_other_weights_are_those_of_the_model():
+WEIGHTS_OF_MORE_BITS = {
+    "dorefa_4": lambda: lq.quantizers.DoReFa(4, "weights"),
+    "dorefa_8": lambda: lq.quantizers.DoReFa(8, "weights"),
+    "ternary": lambda: lq.quantizers.SteTern(),
+    "own": lambda: lambda w: tf.round(w * 4) / 4,
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS_OF_MORE_BITS)
+def test_weights_of_more_bits_are_quantized_once(case):
     model = sequential(
-        quant_conv(kernel_quantizer=lq.quantizers.DoReFa(2, "weights"), input_quantizer=None),
-        quant_conv(kernel_quantizer="ste_tern", input_quantizer=None),
+        quant_conv(kernel_quantizer=WEIGHTS_OF_MORE_BITS[case]()),
+        tf.keras.layers.Flatten(),
+        lq.layers.QuantDense(3, kernel_quantizer=WEIGHTS_OF_MORE_BITS[case]()),
     )
-    baked = bake(model)
-    np.testing.assert_allclose(baked(images(model)), model(images(model)), rtol=1e-5, atol=1e-5)
+    with pytest.warns(UserWarning, match="no binary layer"):
+        assert_equal_outputs(model, convert(model))
 
 
 def test_sample_sign_as_a_layer():
     model = sequential(SampleSign(), tf.keras.layers.Cropping2D(((1, 0), (1, 0))), quant_conv())
-    assert operators(convert(model)).count("LceBconv2d") == 1
+    tflite = convert(model)
+    assert operators(tflite).count("LceBconv2d") == 1
+    # One bit has no third value: a constant sample's signs are all +1.
     constant = np.zeros((1, *model.input_shape[1:]), np.float32)
-    np.testing.assert_allclose(run(convert(model), constant), bake(model)(constant), rtol=1e-4)
+    expected = model.layers[-1](tf.ones((1, 5, 6, 5)))
+    np.testing.assert_allclose(run(tflite, constant), expected, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -495,18 +507,16 @@ def test_layers_inside_wrappers_are_not_overlooked():
         convert(sequential(wrapped, shape=(4, 5)))
 
 
-def test_layers_with_a_call_of_their_own_are_not_replaced():
+@pytest.mark.parametrize("levels", LEVELS)
+def test_layers_with_a_call_of_their_own(levels):
     class Doubled(lq.layers.QuantConv2D):
         def call(self, inputs):
             return 2 * super().call(inputs)
 
-    def model(levels):
-        quantizer = SiMaNQuantizer(levels=levels)
-        return sequential(Doubled(4, 3, input_quantizer="ste_sign", kernel_quantizer=quantizer))
-
-    assert len(assert_equal_outputs(model((-1, 1)), convert(model((-1, 1)))).packed) == 1
-    with pytest.raises(ConversionError, match=r"Doubled with a call of its own.*levels \(-1, 1\)"):
-        convert(model((0, 1)))
+    quantizer = SiMaNQuantizer(levels=levels)
+    layer = Doubled(4, 3, input_quantizer="ste_sign", kernel_quantizer=quantizer, name="conv")
+    model = sequential(layer)
+    assert assert_equal_outputs(model, convert(model)).packed == ["conv"]
 
 
 def test_files_that_no_kernel_of_lce_computes():
@@ -551,8 +561,15 @@ def test_subclassed_models(is_nested):
     model(np.zeros((1, 6, 6, 5), np.float32))
     if is_nested:
         model = tf.keras.Sequential([tf.keras.Input((6, 6, 5)), model])
-    with pytest.raises(ConversionError, match="functional or Sequential"):
-        convert(model)
+    tflite = convert(model)
+    pictures = rng().normal(size=(3, 6, 6, 5)).astype(np.float32)
+    np.testing.assert_allclose(run(tflite, pictures), model(pictures), rtol=1e-4, atol=1e-4)
+    assert operators(tflite).count("LceBconv2d") == 1
+
+
+def test_subclassed_models_that_were_never_called():
+    with pytest.raises(ConversionError, match=r"'subclassed' is not built.*model\(images"):
+        convert(Subclassed())
 
 
 def test_unbuilt_models():

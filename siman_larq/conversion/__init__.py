@@ -1,6 +1,5 @@
 """Conversion to 1-bit TFLite, and the proof that the file equals the model."""
 
-from siman_larq.conversion.bake import bake
 from siman_larq.conversion.convert import convert
 from siman_larq.conversion.errors import ConversionError, SmallMapWarning
 from siman_larq.conversion.flatbuffer import operators
@@ -12,7 +11,6 @@ __all__ = [
     "Report",
     "SmallMapWarning",
     "add_input_settings",
-    "bake",
     "convert",
     "operators",
     "read_input_settings",

@@ -6,44 +6,53 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
+from siman_larq._scopes import quantized
+from siman_larq.layers import SiMaNConv2D
+
 __all__ = [
     "binary_kernel",
     "binary_layers",
+    "fits_one_bit",
+    "has_own_convolution",
     "is_binary",
     "is_zero_one",
     "lacks_binary_input",
-    "small_map_layers",
     "why_float",
 ]
 
 _QUANTIZERS = ("kernel_quantizer", "depthwise_quantizer", "pointwise_quantizer")
 
 
-def is_binary(layer: tf.keras.layers.Layer) -> bool:
+def is_binary(layer: tf.Module) -> bool:
     """Whether a layer has a kernel of precision 1."""
     return any(getattr(getattr(layer, q, None), "precision", None) == 1 for q in _QUANTIZERS)
 
 
 def binary_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
-    """All layers of a model, also of models within it, that have a kernel of precision 1."""
-    return [layer for layer in _leaves(model) if is_binary(layer)]
+    """All layers of a model that have a kernel of precision 1, once each.
+
+    Also those of models within it, in wrappers and in layers of one's own.
+    """
+    return list({id(layer): layer for layer in _leaves(model) if is_binary(layer)}.values())
 
 
-def _leaves(model: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
+def _leaves(model: tf.keras.Model) -> Iterator[tf.Module]:
     for layer in model.layers:
         if isinstance(layer, tf.keras.Model):
             yield from _leaves(layer)
         else:
             yield layer
-            # Those in wrappers and composite layers stay as they are, but must not be overlooked.
-            yield from (part for part in layer.submodules if is_binary(part))
+            yield from layer.submodules
+    if model.inputs is None:
+        # Keras lists only some of what a subclassed model has in its attributes.
+        yield from model.submodules
 
 
 def binary_kernel(layer: tf.keras.layers.Layer) -> np.ndarray | None:
     """The quantized kernel of a 2-D convolution, HWIO; `None` for other layers."""
     if not isinstance(layer, lq.layers.QuantConv2D):
         return None
-    with lq.context.quantized_scope(True):
+    with quantized(True):
         return layer.kernel.numpy()
 
 
@@ -52,24 +61,20 @@ def is_zero_one(kernel: np.ndarray) -> bool:
     return bool(np.isin(kernel, (0.0, 1.0)).all()) and not kernel.all()
 
 
-def small_map_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
-    """Binary convolutions with zero padding on maps that are smaller than their kernel."""
-    return [layer for layer in binary_layers(model) if _has_small_maps(layer)]
+def fits_one_bit(kernel: np.ndarray) -> bool:
+    """Whether a kernel's weights are 0 and 1, or +c and -c in each filter, its last axis.
+
+    LCE packs kernels of up to 0.5 % more than that, and loses the difference.
+    """
+    magnitudes = np.abs(kernel).reshape(-1, kernel.shape[-1])
+    least, most = magnitudes.min(axis=0), magnitudes.max(axis=0)
+    return is_zero_one(kernel) or bool((least > 0).all() and (most <= least * (1 + 1e-6)).all())
 
 
-def _has_small_maps(layer: tf.keras.layers.Layer) -> bool:
-    if not isinstance(layer, lq.layers.QuantConv2D) or layer.padding != "same":
-        return False
-    if float(layer.pad_values) != 0:
-        return False
-    reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
-    nodes = range(len(layer.inbound_nodes))
-    shapes = [layer.get_input_shape_at(node)[1:3] for node in nodes]
-    return any(
-        size is not None and size < extent
-        for shape in shapes
-        for size, extent in zip(shape, reach, strict=True)
-    )
+def has_own_convolution(layer: tf.keras.layers.Layer) -> bool:
+    """Whether a subclass computes its convolution in another way than Larq and SiMaN do."""
+    known = (lq.layers.QuantConv2D.convolution_op, SiMaNConv2D.convolution_op)
+    return type(layer).convolution_op not in known
 
 
 def lacks_binary_input(layer: tf.keras.layers.Layer) -> bool:
@@ -77,21 +82,36 @@ def lacks_binary_input(layer: tf.keras.layers.Layer) -> bool:
     return getattr(getattr(layer, "input_quantizer", None), "precision", None) != 1
 
 
-def why_float(layer: tf.keras.layers.Layer) -> str:
-    """Why a binary layer stayed float, and the cure."""
+def why_float(layer: tf.keras.layers.Layer, has_signs: bool | None = None) -> str:
+    """Why a binary layer stayed float, and the cure.
+
+    # Arguments
+        layer: The layer.
+        has_signs: Whether its inputs were seen to be -1 and +1 and nothing else, if they were.
+    """
     kind = type(layer).__name__
     if isinstance(layer, lq.layers.QuantDense):
         return f"LCE has no 1-bit op for {kind}; use a QuantConv2D with a 1x1 kernel"
     if not isinstance(layer, lq.layers.QuantConv2D):
         return f"LCE has no 1-bit op for {kind}; use QuantConv2D, or leave the layer float"
     bits = getattr(layer.input_quantizer, "precision", None)
-    if layer.input_quantizer is None:
+    if layer.input_quantizer is None and not has_signs:
         return "its inputs are not binary; give it an input_quantizer such as 'sample_sign'"
-    if bits != 1:
+    if layer.input_quantizer is not None and bits != 1 and not has_signs:
         return f"its input quantizer has precision {bits}; LCE packs 1-bit inputs only"
+    if has_signs is False:
+        return (
+            "its inputs take other values than -1 and +1, which one bit cannot hold; use "
+            "input_quantizer='ste_sign' or 'sample_sign'"
+        )
     if layer.data_format != "channels_last":
-        return "LCE converts data_format='channels_last' only"
-    kernel = np.abs(np.asarray(binary_kernel(layer))).reshape(-1, layer.filters)
-    if kernel.min() == 0 or (kernel.max(axis=0) > 1.005 * kernel.min(axis=0)).any():
+        return "LCE converts data_format='channels_last' only; use that, or leave the layer float"
+    kernel = np.asarray(binary_kernel(layer))
+    if is_zero_one(kernel) and has_own_convolution(layer):
+        return (
+            f"its {kind} has a convolution_op of its own, and the form in which levels (0, 1) are "
+            "packed is known for those of QuantConv2D and SiMaNConv2D only; use levels (-1, 1)"
+        )
+    if not fits_one_bit(kernel):
         return "its quantized weights differ in magnitude within a filter; LCE keeps signs only"
     return "LCE's converter did not recognise its quantizers; use those of Larq or siman_larq"

@@ -1,29 +1,41 @@
 """From Keras model to 1-bit TFLite file."""
 
-import contextlib
-import io
-import tempfile
+import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import larq_compute_engine as lce
 import tensorflow as tf
 
-from siman_larq.conversion.bake import bake
-from siman_larq.conversion.binary import binary_layers, small_map_layers, why_float
+from siman_larq._optional import require
+from siman_larq.conversion.binary import binary_layers, fits_one_bit, why_float
 from siman_larq.conversion.errors import ConversionError, SmallMapWarning
-from siman_larq.conversion.flatbuffer import compacted, packed_layers
+from siman_larq.conversion.flatbuffer import TFLiteFile, finished
+from siman_larq.conversion.forms import convolution_patches
+from siman_larq.conversion.freeze import Graph, frozen
+from siman_larq.conversion.packing import layer_key, packed_layers
+from siman_larq.conversion.patches import as_in_a_file, codes_as_constants, patched
+from siman_larq.conversion.process import LceError, convert_graph
+from siman_larq.conversion.proof import Trial, check, run_model
+from siman_larq.conversion.signature import Inputs, inputs_of, output_names
+from siman_larq.conversion.weights import check_weights
 
 __all__ = ["convert"]
 
 
 def convert(
-    model: tf.keras.Model, allow_float: Sequence[str] = (), small_maps: str = "warn"
+    model: tf.keras.Model,
+    allow_float: Sequence[str] = (),
+    small_maps: str = "warn",
+    time_limit: float = 900.0,
 ) -> bytes:
     r"""Converts a model to a TFLite file in which every binary convolution is a 1-bit op.
 
-    Codes are baked into the file: kernels in {-1, +1} as they are, kernels in {0, 1} as
-    \\(a * B = \frac{1}{2} (a * (2B - 1) + a * 1)\\). The model is left as it is.
+    Codes are put into the file as constants: kernels in {-1, +1} as they are, kernels in {0, 1}
+    as \\(a * B = \frac{1}{2} (a * (2B - 1) + a * 1)\\). Inputs and outputs stand in Keras's order,
+    with Keras's names in the file's signature. LCE runs in a process of its own. Before the file
+    is given out it is loaded, and it is held against the model on random inputs. The model is
+    left as it is.
 
     !!! example
         ```python
@@ -32,65 +44,57 @@ def convert(
         ```
 
     # Arguments
-        model: A functional or Sequential Keras model; any binary quantizers of Larq.
+        model: A Keras model of any kind that is built or was called; any quantizers.
         allow_float: Names of binary layers that may stay float.
         small_maps: What to do about zero padding on maps smaller than the kernel, which LCE's
             default and indirect kernels compute wrongly. `"warn"`: name the layers in a
             `SmallMapWarning`. `"rewrite"`: put an equal form into the file (padding with ones
             minus a constant) that is right in every kernel.
+        time_limit: Seconds after which LCE is stopped.
 
     # Returns
         The file's bytes.
 
     # Raises
         ConversionError: naming every binary layer that would stay float, with the reason; for
-            subclassed models; for NaN or infinite weights; when LCE fails.
+            NaN or infinite weights, naming layer and weights; for a model whose outputs for one
+            sample are not a function of that sample; when LCE fails, or its file does not load
+            or gives other outputs than the model.
+        ImportError: if Larq Compute Engine is not installed.
+        TypeError: for what is no Keras model.
         ValueError: for a name in `allow_float` that is no binary layer, or another `small_maps`.
     """
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"convert: model={model!r} is no tf.keras.Model.")
     if small_maps not in ("warn", "rewrite"):
         raise ValueError(f"convert: small_maps={small_maps!r} is unknown; use 'warn' or 'rewrite'.")
-    allowed = _checked_names(model, allow_float)
-    if not binary_layers(model):
+    if not time_limit > 0:
+        raise ValueError(f"convert: time_limit={time_limit!r} must be above 0 seconds.")
+    require("larq_compute_engine", extra="convert", purpose="convert")
+    inputs = inputs_of(model)
+    layers = binary_layers(model)
+    allowed = _checked_names(model, layers, allow_float)
+    if not layers:
         warnings.warn(
             f"Model {model.name!r} has no binary layer (one whose kernel quantizer has precision "
             "1), so its file is all float.",
             UserWarning,
             stacklevel=2,
         )
-    baked = bake(model, rewrite_small_maps=small_maps == "rewrite")
-    try:
-        tflite = compacted(_converted(baked))
-    except Exception as error:
-        raise ConversionError(
-            f"Larq Compute Engine could not convert model {model.name!r}: {error}"
-        ) from error
-    _, left = packed_layers(model, tflite)
-    failed = [layer for layer in left if layer.name not in allowed]
-    if failed:
-        reasons = "\n  ".join(f"{layer.name}: {why_float(layer)}" for layer in failed)
-        names = [layer.name for layer in failed]
-        raise ConversionError(
-            f"{len(failed)} binary layers of model {model.name!r} would stay float:\n  {reasons}\n"
-            f"If that is what you want, pass allow_float={names}."
-        )
-    small = small_map_layers(model)
-    if small and small_maps == "warn":
-        warnings.warn(
-            f"Layers {', '.join(layer.name for layer in small)} pad with zeros on maps smaller "
-            "than their kernel, and Larq Compute Engine's default and indirect kernels compute "
-            "these wrongly. Convert with small_maps='rewrite', which is right everywhere, or use "
-            "larger images, pad_values=1, or the interpreter's use_reference_bconv=True.",
-            SmallMapWarning,
-            stacklevel=2,
-        )
+    check_weights(model)
+    job = _Job(model, inputs, layers, allowed, small_maps == "rewrite", time_limit)
+    with as_in_a_file(model):
+        tflite = job.carry_out()
+    for warning in job.warnings:
+        warnings.warn(warning, type(warning), stacklevel=2)
     return tflite
 
 
-def _checked_names(model: tf.keras.Model, allow_float: Sequence[str]) -> set[str]:
+def _checked_names(
+    model: tf.keras.Model, layers: list[tf.keras.layers.Layer], allow_float: Sequence[str]
+) -> set[str]:
     allowed = {allow_float} if isinstance(allow_float, str) else set(allow_float)
-    known = [layer.name for layer in binary_layers(model)]
+    known = [layer.name for layer in layers]
     if unknown := sorted(allowed - set(known)):
         raise ValueError(
             f"convert: allow_float names {unknown}, which are no binary layers of model "
@@ -99,23 +103,106 @@ def _checked_names(model: tf.keras.Model, allow_float: Sequence[str]) -> set[str
     return allowed
 
 
-def _converted(baked: tf.keras.Model) -> bytes:
-    # LCE's own way from Keras saves every layer's training functions too: five times slower.
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.redirect_stdout(io.StringIO()), _without_warnings():
-            baked.export(folder)
-        return lce.convert_saved_model(folder)
+@dataclass
+class _Job:
+    model: tf.keras.Model
+    inputs: Inputs
+    layers: list[tf.keras.layers.Layer]
+    allowed: set[str]
+    rewrite: bool
+    time_limit: float
 
+    def carry_out(self) -> bytes:
+        self.warnings: list[Warning] = []
+        trial, self.records = run_model(self.model, self.inputs, self.layers)
+        tflite, graph = self._converted(trial, set())
+        if wrong := self._wrongly_packed(tflite):
+            tflite, graph = self._converted(trial, wrong)
+        self._check_packed(tflite)
+        self._check_maps()
+        try:
+            doubt = check(self.model, self.inputs, self.layers, trial, graph, tflite)
+        except LceError as error:
+            raise ConversionError(
+                f"The file of model {self.model.name!r} does not run{self._where(tflite, error)}. "
+                f"{error}"
+            ) from error
+        if doubt:
+            self.warnings.append(UserWarning(doubt))
+        return tflite
 
-@contextlib.contextmanager
-def _without_warnings():
-    """Keras has news about the file on the way, which nobody needs here."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    def _converted(self, trial: Trial, kept_float: set[int]) -> tuple[bytes, Graph]:
+        patches = convolution_patches(self.records, self.rewrite, kept_float)
+        with codes_as_constants(self.model), patched(patches):
+            graph = frozen(self.model, self.inputs)
+        try:
+            tflite = convert_graph(graph, self.time_limit)
+            names = output_names(self.model, trial.structure)
+            return finished(tflite, self.inputs.names, names), graph
+        except (LceError, ValueError) as error:
+            raise ConversionError(
+                f"Larq Compute Engine could not convert model {self.model.name!r}: {error}"
+            ) from error
+
+    def _wrongly_packed(self, tflite: bytes) -> set[int]:
+        """Layers that became 1-bit ops although one bit cannot hold their inputs or weights."""
+        packed = {convolution.key for convolution in TFLiteFile(tflite).binary_convolutions}
+        return {
+            id(record.layer)
+            for record in self.records
+            if layer_key(record.layer) in packed
+            and not (record.has_signs and fits_one_bit(record.kernel))
+        }
+
+    def _check_packed(self, tflite: bytes) -> None:
+        _, left = packed_layers(self.model, tflite)
+        failed = [layer for layer in left if layer.name not in self.allowed]
+        if failed:
+            signs = {id(record.layer): record.has_signs for record in self.records}
+            reasons = "\n  ".join(
+                f"{layer.name}: {why_float(layer, signs.get(id(layer)))}" for layer in failed
+            )
+            names = [layer.name for layer in failed]
+            raise ConversionError(
+                f"{len(failed)} binary layers of model {self.model.name!r} would stay float:\n"
+                f"  {reasons}\nIf that is what you want, pass allow_float={names}."
+            )
+
+    def _check_maps(self) -> None:
+        small = [record.layer.name for record in self.records if record.has_small_maps]
+        unknown = [record.layer.name for record in self.records if record.has_unknown_maps]
+        if unknown and self.rewrite:
+            raise ConversionError(
+                f"Layers {', '.join(unknown)} pad with zeros on maps of unknown size, for which "
+                "small_maps='rewrite' has no form; give the model inputs of a fixed size."
+            )
+        if unknown:
+            self.warnings.append(
+                SmallMapWarning(
+                    f"Layers {', '.join(unknown)} pad with zeros on maps of unknown size. On maps "
+                    "smaller than their kernel Larq Compute Engine's default and indirect kernels "
+                    "compute these wrongly; give the model inputs of a fixed size."
+                )
+            )
+        elif small and not self.rewrite:
+            self.warnings.append(
+                SmallMapWarning(
+                    f"Layers {', '.join(small)} pad with zeros on maps smaller than their kernel, "
+                    "and Larq Compute Engine's default and indirect kernels compute these "
+                    "wrongly. Convert with small_maps='rewrite', which is right everywhere, or "
+                    "use larger images, pad_values=1, or the interpreter's "
+                    "use_reference_bconv=True."
+                )
+            )
+
+    def _where(self, tflite: bytes, error: LceError) -> str:
+        """The layer behind the node that the interpreter names, if it can be told."""
+        named = re.search(r"[Nn]ode number (\d+) \((\w+)\)", str(error))
+        if named is None:
+            return ""
+        node = int(named[1])
+        for convolution in TFLiteFile(tflite).binary_convolutions:
+            for layer in self.layers:
+                if convolution.node == node and layer_key(layer) == convolution.key:
+                    return f": layer {layer.name!r}, or what stands directly behind it"
+        return f": operator {named[2]}"

@@ -1,169 +1,278 @@
-"""Reads TFLite files: the one place that knows their schema."""
+"""Reads and rewrites TFLite files: the one place that knows their schema."""
 
-from collections import Counter
+import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
 import numpy as np
-import tensorflow as tf
 from flatbuffers import flexbuffers
-from larq_compute_engine.mlir.python import tflite_schema
 
-from siman_larq.conversion.binary import binary_kernel, binary_layers, lacks_binary_input
+from siman_larq._optional import require
 
 __all__ = [
-    "compacted",
+    "BinaryConvolution",
+    "TFLiteFile",
     "constant_bytes",
+    "finished",
     "has_small_maps",
+    "kernel_key",
     "operators",
-    "packed_layers",
-    "unpacked",
+    "with_input_shapes",
     "written",
 ]
 
 
-def operators(tflite: bytes) -> list[str]:
-    """The names of a file's operators, in order."""
-    return [name for name, _, _ in _operators(tflite)]
+@dataclass(frozen=True)
+class BinaryConvolution:
+    """A 1-bit convolution of a file.
 
-
-def packed_layers(
-    model: tf.keras.Model, tflite: bytes
-) -> tuple[list[tf.keras.layers.Layer], list[tf.keras.layers.Layer]]:
-    """The binary layers of a model that are 1-bit ops in a file, and those that are not.
-
-    A file keeps no reliable layer names, but it keeps the bits: a layer is packed if a binary
-    convolution in the file has its kernel, up to the sign of a filter, which LCE may move into
-    the filter's scale.
+    # Attributes
+        key: What its kernel and the like kernel of a model have in common; see `kernel_key`.
+        maps: Shape of its inputs, NHWC.
+        kernel_shape: OHWI.
+        options: Its options by name.
+        node: Its number among the operators.
     """
-    available: Counter[bytes] = Counter()
-    for _, operator, graph in _binary_convolutions(tflite):
-        available[_key(_unpacked_filters(operator, graph))] += 1
-    packed: list[tf.keras.layers.Layer] = []
-    left: list[tf.keras.layers.Layer] = []
-    # Of layers with equal kernels those that can be packed come first.
-    for layer in sorted(binary_layers(model), key=lacks_binary_input):
-        kernel = binary_kernel(layer)
-        key = b"" if kernel is None else _key(np.transpose(kernel, (3, 0, 1, 2)) <= 0)
-        is_there = available[key] > 0
-        available[key] -= is_there
-        (packed if is_there else left).append(layer)
-    order = binary_layers(model).index
-    return sorted(packed, key=order), sorted(left, key=order)
 
+    key: bytes
+    maps: tuple[int, ...]
+    kernel_shape: tuple[int, ...]
+    options: dict[str, Any]
+    node: int
 
-def constant_bytes(tflite: bytes) -> int:
-    """Bytes of all constants of a file."""
-    model = tflite_schema.Model.GetRootAs(tflite, 0)
-    graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
-    used = {graph.Tensors(i).Buffer() for graph in graphs for i in range(graph.TensorsLength())}
-    return sum(model.Buffers(index).DataLength() for index in used)
+    @property
+    def is_grouped(self) -> bool:
+        """Whether its filters see a part of the channels each."""
+        return self.options["channels_in"] > self.kernel_shape[3]
 
-
-def has_small_maps(tflite: bytes) -> bool:
-    """Whether a binary convolution pads with zeros on a map smaller than its kernel."""
-    for options, operator, graph in _binary_convolutions(tflite):
-        maps, filters = (graph.tensors[index].shape for index in operator.inputs[:2])
-        rates = (options["dilation_height_factor"], options["dilation_width_factor"])
-        reach = [(k - 1) * rate + 1 for k, rate in zip(filters[1:3], rates, strict=True)]
+    @property
+    def has_small_maps(self) -> bool:
+        """Whether it pads with zeros on a map smaller than its kernel."""
+        rates = [self.options[f"dilation_{side}_factor"] for side in ("height", "width")]
+        reach = [(k - 1) * r + 1 for k, r in zip(self.kernel_shape[1:3], rates, strict=True)]
         # TFLite's enumeration: SAME is 0, VALID is 1.
-        pads_zeros = options["padding"] == 0 and options["pad_values"] == 0
-        if pads_zeros and any(n < k for n, k in zip(maps[1:3], reach, strict=True)):
-            return True
-    return False
+        if self.options["padding"] != 0 or self.options["pad_values"] != 0:
+            return False
+        return any(n < k for n, k in zip(self.maps[1:3], reach, strict=True))
 
 
-def _key(is_negative: np.ndarray) -> bytes:
-    """Bits of the shape (filters, height, width, channels), with the first bit of each 0."""
+class TFLiteFile:
+    """A file's content.
+
+    # Arguments
+        tflite: The bytes.
+
+    # Attributes
+        content: As an object of TFLite's schema.
+        graph: Its main subgraph.
+        operators: Names of the operators, in order.
+
+    # Raises
+        ValueError: when it is no whole TFLite file.
+    """
+
+    def __init__(self, tflite: bytes) -> None:
+        self.schema = _schema()
+        try:
+            if tflite[4:8] != b"TFL3":
+                raise ValueError("the identifier TFL3 is missing")
+            root = self.schema.Model.GetRootAs(tflite, 0)
+            self.content = self.schema.ModelT.InitFromObj(root)
+            self.graph = self.content.subgraphs[0]
+            names = {code: name for name, code in vars(self.schema.BuiltinOperator).items()}
+            codes = [
+                code.customCode.decode()
+                if code.customCode
+                else names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+                for code in self.content.operatorCodes
+            ]
+            self.operators = [codes[operator.opcodeIndex] for operator in self.graph.operators]
+            self.binary_convolutions = list(self._binary_convolutions())
+        except Exception as error:
+            raise ValueError(
+                f"This is no whole TFLite file ({type(error).__name__}: {error}). It may be "
+                "truncated; convert the model again."
+            ) from error
+
+    def constant(self, index: int) -> bytes:
+        """What a tensor holds; nothing if it is no constant."""
+        data = self.content.buffers[self.graph.tensors[index].buffer].data
+        return b"" if data is None else np.asarray(data, np.uint8).tobytes()
+
+    def _binary_convolutions(self) -> Iterator[BinaryConvolution]:
+        for node, (name, operator) in enumerate(
+            zip(self.operators, self.graph.operators, strict=True)
+        ):
+            if name != "LceBconv2d":
+                continue
+            maps, words = (self.graph.tensors[index] for index in operator.inputs[:2])
+            options = flexbuffers.Loads(bytes(operator.customOptions))
+            packed = np.frombuffer(self.constant(operator.inputs[1]), "<i4").reshape(words.shape)
+            bits = np.unpackbits(packed.view(np.uint8), axis=-1, bitorder="little")
+            bits = bits[..., : min(options["channels_in"], bits.shape[-1])]
+            shape = tuple(int(n) for n in bits.shape)
+            yield BinaryConvolution(
+                kernel_key(bits.astype(bool)), tuple(maps.shape), shape, options, node
+            )
+
+    def float_kernels(self) -> list[bytes]:
+        """Keys of the kernels of convolutions that are not 1-bit."""
+        keys = []
+        for name, operator in zip(self.operators, self.graph.operators, strict=True):
+            if name != "CONV_2D":
+                continue
+            tensor = self.graph.tensors[operator.inputs[1]]
+            content = self.constant(operator.inputs[1])
+            if tensor.type == self.schema.TensorType.FLOAT32 and content:
+                kernel = np.frombuffer(content, np.float32).reshape(tensor.shape)
+                keys.append(kernel_key(kernel <= 0))
+        return keys
+
+
+def _schema() -> Any:
+    return require(
+        "larq_compute_engine.mlir.python.tflite_schema",
+        extra="convert",
+        purpose="Reading a TFLite file",
+    )
+
+
+def kernel_key(is_negative: np.ndarray) -> bytes:
+    """Bits of the shape (filters, height, width, channels), with the first bit of each 0.
+
+    A file keeps no reliable layer names, but it keeps the bits, up to the sign of a filter,
+    which LCE may move into the filter's scale.
+    """
     bits = is_negative.reshape(is_negative.shape[0], -1)
     shape = np.array(is_negative.shape, np.int32).tobytes()
     return shape + np.packbits(bits ^ bits[:, :1]).tobytes()
 
 
-def _unpacked_filters(operator: Any, graph: Any) -> np.ndarray:
-    tensor = graph.tensors[operator.inputs[1]]
-    words = np.frombuffer(graph.buffers[tensor.buffer], "<i4").reshape(tensor.shape)
-    bits = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
-    channels = min(_options(operator)["channels_in"], bits.shape[-1])
-    return bits[..., :channels].astype(bool)
+def operators(tflite: bytes) -> list[str]:
+    """The names of a file's operators, in order."""
+    return TFLiteFile(tflite).operators
 
 
-def _content(buffer: Any) -> bytes:
-    return b"" if buffer.data is None else bytes(bytearray(buffer.data))
+def constant_bytes(tflite: bytes) -> int:
+    """Bytes of all constants of a file."""
+    content = TFLiteFile(tflite).content
+    used = {tensor.buffer for graph in content.subgraphs for tensor in graph.tensors}
+    data = [content.buffers[index].data for index in used]
+    return sum(0 if part is None else len(part) for part in data)
 
 
-def _options(operator: Any) -> dict[str, Any]:
-    return flexbuffers.Loads(bytes(operator.customOptions))
+def has_small_maps(tflite: bytes) -> bool:
+    """Whether a binary convolution pads with zeros on a map smaller than its kernel."""
+    return any(c.has_small_maps for c in TFLiteFile(tflite).binary_convolutions)
 
 
-def _binary_convolutions(tflite: bytes) -> Iterator[tuple[dict[str, Any], Any, Any]]:
-    for name, operator, graph in _operators(tflite):
-        if name == "LceBconv2d":
-            yield _options(operator), operator, graph
+def with_input_shapes(tflite: bytes, shapes: list[tuple[int, ...]]) -> bytes:
+    """The same file for inputs of other shapes, where those that it has are only stand-ins."""
+    file = TFLiteFile(tflite)
+    tensors = [file.graph.tensors[index] for index in file.graph.inputs]
+    if all(tuple(t.shape) == tuple(s) for t, s in zip(tensors, shapes, strict=True)):
+        return tflite
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        tensor.shape = np.array(shape, np.int32)
+    return written(file.content, len(tflite))
 
 
-def _operators(tflite: bytes) -> Iterator[tuple[str, Any, Any]]:
-    model = unpacked(tflite)
-    try:
-        names = {code: name for name, code in vars(tflite_schema.BuiltinOperator).items()}
-        for graph in model.subgraphs:
-            graph.buffers = [_content(buffer) for buffer in model.buffers]
-            for operator in graph.operators:
-                code = model.operatorCodes[operator.opcodeIndex]
-                builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-                custom = code.customCode
-                yield (custom.decode() if custom else names[builtin]), operator, graph
-    except Exception as error:
-        raise _damaged(error) from error
+def finished(tflite: bytes, inputs: list[str], outputs: list[str]) -> bytes:
+    """What LCE wrote, with names, loadable, and without what no interpreter reads.
+
+    Names of inner tensors, converter metadata and repeated constants are a quarter of a small
+    network's file.
+
+    # Arguments
+        tflite: LCE's file.
+        inputs: Names of its inputs, in order, for its tensors and its signature.
+        outputs: Names of its outputs.
+    """
+    file = TFLiteFile(tflite)
+    content, graph = file.content, file.graph
+    content.metadata, content.description = None, None
+    _flatten_scales(file)
+    _share_buffers(content)
+    for tensor in graph.tensors:
+        tensor.name = None
+        if tensor.quantization is not None and tensor.quantization.scale is None:
+            tensor.quantization = None
+        # Tells a scalar from an unknown shape; nothing here is either.
+        tensor.hasRank = False
+    for operator in graph.operators:
+        if operator.customOptions is not None and len(operator.customOptions) == 0:
+            operator.customOptions = None
+        operator.intermediates = operator.mutatingVariableInputs = None
+    _name(file, inputs, outputs)
+    return written(content, len(tflite))
 
 
-def unpacked(tflite: bytes) -> Any:
-    """A file as the schema's `ModelT`; raises `ValueError` for what is no whole TFLite file."""
-    try:
-        if tflite[4:8] != b"TFL3":
-            raise ValueError("the identifier TFL3 is missing")
-        return tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAs(tflite, 0))
-    except Exception as error:
-        raise _damaged(error) from error
-
-
-def _damaged(error: Exception) -> ValueError:
-    return ValueError(
-        f"This is no whole TFLite file ({type(error).__name__}: {error}). It may be truncated; "
-        "convert the model again."
-    )
-
-
-def written(model: Any) -> bytes:
-    """The file of a `ModelT`."""
-    builder = _SharingBuilder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
+def written(content: Any, size: int = 1024) -> bytes:
+    """The bytes of a file's content, where about so many are to be expected."""
+    builder = _SharingBuilder(size)
+    builder.Finish(content.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def compacted(tflite: bytes) -> bytes:
-    """The same model without what no interpreter reads.
+def _name(file: TFLiteFile, inputs: list[str], outputs: list[str]) -> None:
+    signature = file.schema.SignatureDefT()
+    signature.signatureKey = b"serving_default"
+    signature.subgraphIndex = 0
+    parts = []
+    for tensors, names in ((file.graph.inputs, inputs), (file.graph.outputs, outputs)):
+        if len(tensors) != len(names):
+            raise ValueError(f"the file has {len(tensors)} of {', '.join(names)}")
+        entries = []
+        for index, name in zip(tensors, names, strict=True):
+            entry = file.schema.TensorMapT()
+            entry.name, entry.tensorIndex = name.encode(), index
+            file.graph.tensors[index].name = name.encode()
+            entries.append(entry)
+        parts.append(entries)
+    signature.inputs, signature.outputs = parts
+    file.content.signatureDefs = [signature]
 
-    Names of inner tensors, converter metadata and repeated constants are a quarter of a small
-    network's file. Names of inputs and outputs stay.
+
+def _flatten_scales(file: TFLiteFile) -> None:
+    """Gives scales and biases of binary convolutions the one shape that their kernels take.
+
+    LCE takes constants of any rank that lie behind a convolution into it as they are.
     """
-    model = unpacked(tflite)
-    model.metadata, model.description = None, None
-    _share_buffers(model)
-    for graph in model.subgraphs:
-        outer = {*graph.inputs, *graph.outputs}
-        for index, tensor in enumerate(graph.tensors):
-            tensor.name = tensor.name if index in outer else None
-            if tensor.quantization is not None and tensor.quantization.scale is None:
-                tensor.quantization = None
-            # Tells a scalar from an unknown shape; nothing here is either.
-            tensor.hasRank = False
-        for operator in graph.operators:
-            if operator.customOptions is not None and len(operator.customOptions) == 0:
-                operator.customOptions = None
-            operator.intermediates = operator.mutatingVariableInputs = None
-    return written(model)
+    for convolution in file.binary_convolutions:
+        operator, filters = file.graph.operators[convolution.node], convolution.kernel_shape[0]
+        for place, index in list(enumerate(operator.inputs))[2:4]:
+            if index < 0 or list(file.graph.tensors[index].shape) == [filters]:
+                continue
+            values = np.frombuffer(file.constant(index), np.float32)
+            if values.size not in (1, filters):
+                continue  # It does not load, and whoever tries that says so.
+            # Others may use the tensor as it is.
+            tensor, buffer = copy.copy(file.graph.tensors[index]), file.schema.BufferT()
+            buffer.data = np.frombuffer(np.broadcast_to(values, filters).tobytes(), np.uint8)
+            tensor.shape = np.array([filters], np.int32)
+            tensor.shapeSignature = None
+            tensor.buffer = len(file.content.buffers)
+            operator.inputs[place] = len(file.graph.tensors)
+            file.content.buffers.append(buffer)
+            file.graph.tensors.append(tensor)
+
+
+def _share_buffers(content: Any) -> None:
+    """Keeps one buffer of each content, and the empty first one that the format asks for."""
+    kept, places, moved = [content.buffers[0]], {}, {0: 0}
+    for old, buffer in enumerate(content.buffers[1:], start=1):
+        data = b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
+        if data not in places:
+            places[data] = len(kept) if data else 0
+            if data:
+                kept.append(buffer)
+        moved[old] = places[data]
+    for graph in content.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = moved[tensor.buffer]
+    content.buffers = kept
 
 
 class _SharingBuilder(flatbuffers.Builder):
@@ -182,19 +291,3 @@ class _SharingBuilder(flatbuffers.Builder):
             self.Bytes[self.head : self.head + x.nbytes] = key[1]
             self._written[key] = self.EndVector()
         return self._written[key]
-
-
-def _share_buffers(model: Any) -> None:
-    """Keeps one buffer of each content, and the empty first one that the format asks for."""
-    kept, places, moved = [model.buffers[0]], {}, {0: 0}
-    for old, buffer in enumerate(model.buffers[1:], start=1):
-        content = _content(buffer)
-        if content not in places:
-            places[content] = len(kept) if content else 0
-            if content:
-                kept.append(buffer)
-        moved[old] = places[content]
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            tensor.buffer = moved[tensor.buffer]
-    model.buffers = kept

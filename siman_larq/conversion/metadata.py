@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from larq_compute_engine.mlir.python import tflite_schema
 
-from siman_larq.conversion.flatbuffer import unpacked, written
+from siman_larq.conversion.flatbuffer import TFLiteFile, written
 
 __all__ = ["METADATA_NAME", "add_input_settings", "read_input_settings"]
 
@@ -41,17 +40,18 @@ def add_input_settings(tflite: bytes, settings: Mapping[str, Any]) -> bytes:
         ValueError: for what is no whole TFLite file; for settings without `mean` or `std` or with
             another number of them than channels; for another number of names than outputs.
     """
-    model = unpacked(tflite)
+    file = TFLiteFile(tflite)
+    model = file.content
     _check(settings, model.subgraphs[0])
     content = np.frombuffer(json.dumps(settings, allow_nan=False).encode(), np.uint8)
     for entry in model.metadata or []:
         if entry.name == METADATA_NAME.encode():
             model.buffers[entry.buffer].data = content
             return written(model)
-    entry = tflite_schema.MetadataT()
+    entry = file.schema.MetadataT()
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
     model.metadata = [*(model.metadata or []), entry]
-    buffer = tflite_schema.BufferT()
+    buffer = file.schema.BufferT()
     buffer.data = content
     model.buffers.append(buffer)
     return written(model)
@@ -66,7 +66,7 @@ def read_input_settings(tflite: bytes) -> dict[str, Any] | None:
     # Raises
         ValueError: for what is no whole TFLite file.
     """
-    model = unpacked(tflite)
+    model = TFLiteFile(tflite).content
     for entry in model.metadata or []:
         if entry.name == METADATA_NAME.encode():
             return json.loads(bytes(bytearray(model.buffers[entry.buffer].data)))

@@ -9,7 +9,8 @@ import tensorflow as tf
 from larq_compute_engine.tflite.python.interpreter import Interpreter
 
 from siman_larq.conversion.binary import binary_layers
-from siman_larq.conversion.flatbuffer import has_small_maps, operators, packed_layers
+from siman_larq.conversion.flatbuffer import has_small_maps, operators
+from siman_larq.conversion.packing import packed_layers
 from siman_larq.conversion.size import float32_bytes, theoretical_bytes
 
 __all__ = ["Report", "verify"]

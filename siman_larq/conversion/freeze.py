@@ -1,0 +1,105 @@
+"""The graph of a model, for inference, with constants in place of variables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+
+from siman_larq._private import with_constants
+from siman_larq.conversion.errors import ConversionError
+from siman_larq.conversion.signature import Inputs
+
+__all__ = ["Graph", "frozen"]
+
+# Relative to the root mean square of what a sign, comparison or rounding is taken of.
+_MARGIN = 2e-5
+_COMPARISONS = ("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual")
+_JUMPS = ("Sign", "Round", "Rint", "Floor", "Ceil", *_COMPARISONS)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model as a frozen graph.
+
+    # Attributes
+        function: The graph as a concrete function, of the model's inputs in flat order.
+        names: Names of the inputs in the graph.
+    """
+
+    function: Callable
+    names: list[str]
+
+    @cached_property
+    def definition(self) -> tf.compat.v1.GraphDef:
+        """The graph as a protocol buffer."""
+        return self.function.graph.as_graph_def()
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs in the graph."""
+        return [tensor.name.split(":")[0] for tensor in self.function.outputs]
+
+    def run(self, inputs: list[np.ndarray]) -> tuple[list[np.ndarray], bool]:
+        """Outputs for a batch, and whether rounding can have no say in them.
+
+        It can have where the argument of a sign, a comparison or a rounding lies near a jump.
+        """
+        graph = self.function.graph
+        jumps = [op for op in graph.get_operations() if op.type in _JUMPS]
+        jumps = [op for op in jumps if op.inputs[0].dtype.is_floating]
+        fetched = [list(self.function.outputs), [list(op.inputs) for op in jumps]]
+        feeds = {f"{name}:0": value for name, value in zip(self.names, inputs, strict=True)}
+        outputs, arguments = self._session.run(fetched, feeds)
+        safe = [_is_safe(op.type, values) for op, values in zip(jumps, arguments, strict=True)]
+        return outputs, all(safe)
+
+    @cached_property
+    def _session(self) -> tf.compat.v1.Session:
+        # As functions, every set of tensors to look at would be a copy of the graph.
+        return tf.compat.v1.Session(graph=self.function.graph)
+
+
+def _is_safe(kind: str, values: list[np.ndarray]) -> bool:
+    value = values[0] - values[1] if kind in _COMPARISONS else values[0]
+    if kind in ("Round", "Rint"):
+        distance = np.abs(value - np.floor(value) - 0.5)
+    elif kind in ("Floor", "Ceil"):
+        distance = np.abs(value - np.round(value))
+    else:
+        distance = np.abs(value)
+    scale = np.sqrt(np.mean(np.square(value, dtype=np.float64))) if value.size else 0.0
+    return bool((distance > _MARGIN * scale).all())
+
+
+def frozen(model: tf.keras.Model, inputs: Inputs) -> Graph:
+    """Traces a model, for inference, in the form that its patches give it.
+
+    # Raises
+        ConversionError: for variables of another dtype than float32, naming one, and when the
+            model cannot be traced.
+    """
+    specs = [
+        tf.TensorSpec(spec.shape, spec.dtype, name=f"siman_input_{number}")
+        for number, spec in enumerate(inputs.specs)
+    ]
+
+    def call(*flat: tf.Tensor) -> list[tf.Tensor]:
+        outputs = tf.nest.flatten(inputs.call(model, list(flat)))
+        # Each a tensor of its own, also where two are the same, or one is an input.
+        return [tf.identity(output, f"siman_output_{n}") for n, output in enumerate(outputs)]
+
+    try:
+        function = with_constants(tf.function(call).get_concrete_function(*specs))
+    except Exception as error:
+        raise ConversionError(
+            f"Model {model.name!r} cannot be made a graph of constants "
+            f"({type(error).__name__}: {_first_line(error)})."
+        ) from error
+    return Graph(function, [spec.name for spec in specs])
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else "no message"

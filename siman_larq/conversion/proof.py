@@ -1,0 +1,267 @@
+"""Holds graph and file against the model on random inputs, before a file is given out."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import larq as lq
+import numpy as np
+import tensorflow as tf
+
+from siman_larq.conversion.errors import ConversionError
+from siman_larq.conversion.flatbuffer import TFLiteFile, with_input_shapes
+from siman_larq.conversion.forms import Observed, observed
+from siman_larq.conversion.freeze import Graph
+from siman_larq.conversion.patches import patched
+from siman_larq.conversion.process import LceError, run_file
+from siman_larq.conversion.signature import Inputs
+
+__all__ = ["Trial", "check", "run_model"]
+
+# Samples of the first trial, and of those after it while nothing is decided.
+_SAMPLES = (3, 4, 8)
+# For maps of unknown size: the first that the model takes.
+_SIZES = (32, 64, 96, 128, 224, 256)
+# Of the largest output. Where no sign turns, outputs differ by about a thousandth of this.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Random inputs and what a model gives for them.
+
+    # Attributes
+        inputs: For each input a batch.
+        outputs: For each output a batch.
+        structure: The outputs as the model nests them.
+        is_one_step: Whether the batch has the one size that the model takes.
+    """
+
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+    structure: Any
+    is_one_step: bool
+
+    @property
+    def steps(self) -> list[list[np.ndarray]]:
+        """The inputs of each step of a file, which takes one sample at a time."""
+        if self.is_one_step:
+            return [self.inputs]
+        return [[value[n : n + 1] for value in self.inputs] for n in range(len(self.inputs[0]))]
+
+    @property
+    def steps_outputs(self) -> list[list[np.ndarray]]:
+        """The outputs that belong to the steps."""
+        if self.is_one_step:
+            return [self.outputs]
+        count = len(self.inputs[0])
+        return [
+            [value[n : n + 1] if len(value) == count else value for value in self.outputs]
+            for n in range(count)
+        ]
+
+
+def run_model(
+    model: tf.keras.Model, inputs: Inputs, layers: list[tf.keras.layers.Layer], turn: int = 0
+) -> tuple[Trial, list[Observed]]:
+    """Runs a model on random inputs and watches what goes into its binary convolutions.
+
+    # Arguments
+        model: The model.
+        inputs: Its inputs.
+        layers: Its binary layers.
+        turn: Number of the trial; every one has other inputs.
+
+    # Raises
+        ConversionError: when the model does not run, or gives other outputs the second time.
+    """
+    convolutions = [layer for layer in layers if isinstance(layer, lq.layers.QuantConv2D)]
+    watched = [observed(layer) for layer in convolutions]
+    is_one_step = any(spec.shape.rank and spec.shape[0] is not None for spec in inputs.specs)
+    with patched([patch for _, patch in watched]), _unchanged(model):
+        values = _that_run(model, inputs, _SAMPLES[turn], turn)
+        structure, again = (
+            inputs.call(model, [tf.constant(value) for value in values]) for _ in range(2)
+        )
+    outputs, repeated = (
+        [np.asarray(output) for output in tf.nest.flatten(result)] for result in (structure, again)
+    )
+    if not all(_are_equal(a, b) for a, b in zip(outputs, repeated, strict=True)):
+        raise ConversionError(
+            f"Model {model.name!r} gives other outputs when it is called again with the same "
+            "inputs, so no file can equal it. Look for random layers that are called with "
+            "training=True, such as Dropout, and for random quantizers."
+        )
+    return Trial(values, outputs, structure, is_one_step), [record for record, _ in watched]
+
+
+def _that_run(model: tf.keras.Model, inputs: Inputs, count: int, turn: int) -> list[np.ndarray]:
+    """Random inputs that a model takes."""
+    is_fixed = all(spec.shape[1:].is_fully_defined() for spec in inputs.specs)
+    error = None
+    for size in _SIZES[: 1 if is_fixed else None]:
+        generator = np.random.default_rng(turn)
+        values = [_random(generator, spec, count, size) for spec in inputs.specs]
+        try:
+            inputs.call(model, [tf.constant(value) for value in values])
+            return values
+        except Exception as reason:
+            error = error or reason
+    assert error is not None
+    tried = "" if is_fixed else f" of {', '.join(map(str, _SIZES))} pixels"
+    raise ConversionError(
+        f"Model {model.name!r} does not run on random inputs{tried} "
+        f"({type(error).__name__}: {' '.join(str(error).split())[:500]})."
+    ) from error
+
+
+def _random(
+    generator: np.random.Generator, spec: tf.TensorSpec, count: int, size: int
+) -> np.ndarray:
+    known = spec.shape.as_list()
+    shape = [count if axis == 0 and n is None else n or size for axis, n in enumerate(known)]
+    if spec.dtype.is_floating:
+        return generator.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
+    # Any pixel; of other integers, which may be indices, the two that are always in range.
+    most = 256 if spec.dtype == tf.uint8 else 2
+    return generator.integers(0, most, shape).astype(spec.dtype.as_numpy_dtype)
+
+
+@contextlib.contextmanager
+def _unchanged(model: tf.keras.Model) -> Iterator[None]:
+    """Takes back what a model's call does to its own state."""
+    kept = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
+
+
+def check(
+    model: tf.keras.Model,
+    inputs: Inputs,
+    layers: list[tf.keras.layers.Layer],
+    trial: Trial,
+    graph: Graph,
+    tflite: bytes,
+) -> str | None:
+    """Raises unless graph and file give what the model gives, as far as rounding lets it.
+
+    Where an activation lies so near a jump that rounding may decide, outputs may differ
+    altogether; then other samples are taken, until one is equal.
+
+    # Arguments
+        model: The model.
+        inputs: Its inputs.
+        layers: Its binary layers.
+        trial: Random inputs, and what the model gives for them.
+        graph: Its graph.
+        tflite: Its file.
+
+    # Returns
+        A sentence when nothing could be decided, else `None`.
+
+    # Raises
+        ConversionError: when outputs differ.
+        LceError: when the file does not load or run.
+    """
+    for turn in range(len(_SAMPLES)):
+        if turn:
+            trial, _ = run_model(model, inputs, layers, turn)
+        runs = [graph.run(step) for step in trial.steps]
+        of_graph = [outputs for outputs, _ in runs]
+        safe = [is_safe for _, is_safe in runs]
+        verdict = _verdict(trial.steps_outputs, of_graph, safe)
+        if verdict is False:
+            raise ConversionError(_why_graph_differs(model, trial, graph))
+        of_file = _run_file(tflite, inputs, trial)
+        if of_file is None:
+            return None
+        file_verdict = _verdict(of_graph, of_file, safe)
+        if file_verdict is False:
+            raise ConversionError(
+                f"The file of model {model.name!r} gives other outputs than the model for random "
+                f"inputs (largest difference {_largest(of_graph, of_file):.3g}), and rounding "
+                "cannot be why: Larq Compute Engine converted it wrongly. Convert parts of the "
+                "model to find the layer."
+            )
+        if verdict and file_verdict:
+            return None
+    return (
+        f"The file of model {model.name!r} could not be shown to equal the model: on "
+        f"{sum(_SAMPLES)} random inputs all outputs differ, and in each an activation lies so "
+        "near the threshold of its quantizer that rounding may be why. Call verify(model, tflite, "
+        "images) with images of the kind it is made for."
+    )
+
+
+def _run_file(tflite: bytes, inputs: Inputs, trial: Trial) -> list[list[np.ndarray]] | None:
+    """Outputs of a file; `None` if it loads, but no kernel of LCE runs it rightly."""
+    steps = trial.steps
+    shaped = with_input_shapes(tflite, [value.shape for value in steps[0]])
+    stacks = [np.stack(values) for values in zip(*steps, strict=True)]
+    file = TFLiteFile(tflite)
+    is_reference = any(c.has_small_maps or c.is_grouped for c in file.binary_convolutions)
+    try:
+        outputs = run_file(shaped, stacks, is_reference)
+    except LceError:
+        if not is_reference:
+            raise
+        # Other runtimes may run it rightly; it must load at least.
+        run_file(shaped, [stack[:0] for stack in stacks])
+        return None
+    return [[output[n] for output in outputs] for n in range(len(steps))]
+
+
+def _verdict(
+    expected: list[list[np.ndarray]], given: list[list[np.ndarray]], safe: list[bool]
+) -> bool | None:
+    """Whether two runs are equal, up to rounding; `None` if that cannot be told."""
+    equal = [
+        len(a) == len(b) and all(_are_equal(x, y) for x, y in zip(a, b, strict=True))
+        for a, b in zip(expected, given, strict=True)
+    ]
+    if any(is_safe and not is_equal for is_safe, is_equal in zip(safe, equal, strict=True)):
+        return False
+    return True if any(equal) else None
+
+
+def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
+        return False
+    if not np.issubdtype(a.dtype, np.floating):
+        return bool((a == b).all())
+    finite = np.isfinite(a)
+    if not (finite == np.isfinite(b)).all():
+        return False
+    scale = np.abs(a[finite]).max(initial=0.0)
+    return bool((np.abs(a[finite] - b[finite]) <= _TOLERANCE * scale + 1e-7).all())
+
+
+def _largest(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> float:
+    with np.errstate(invalid="ignore"):
+        return max(
+            float(np.max(np.abs(x.astype(float) - y.astype(float)), initial=0.0))
+            if x.shape == y.shape
+            else np.inf
+            for step_a, step_b in zip(a, b, strict=True)
+            for x, y in zip(step_a, step_b, strict=True)
+        )
+
+
+def _why_graph_differs(model: tf.keras.Model, trial: Trial, graph: Graph) -> str:
+    together, _ = graph.run(trial.inputs)
+    if all(_are_equal(a, b) for a, b in zip(trial.outputs, together, strict=True)):
+        return (
+            f"The outputs of model {model.name!r} for one sample depend on the others in its "
+            "batch, and a file takes one sample at a time. Look for layers that are called with "
+            "training=True, such as BatchNormalization; or fix the batch size of the input."
+        )
+    return (
+        f"The graph of model {model.name!r} gives other outputs than the model for random inputs "
+        f"(largest difference {_largest([trial.outputs], [together]):.3g}): it does something in "
+        "eager mode that its graph does not, or has a convolution_op of its own that is not "
+        "linear in its kernel."
+    )
