@@ -1,8 +1,8 @@
 """The graph of a model, for inference, with constants in place of variables."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +28,7 @@ class Graph:
         names: Names of the inputs in the graph.
     """
 
-    function: Callable
+    function: Any
     names: list[str]
 
     @cached_property

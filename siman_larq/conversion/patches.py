@@ -21,18 +21,19 @@ Patch = tuple[Any, str, Any]
 @contextlib.contextmanager
 def patched(patches: Iterable[Patch]) -> Iterator[None]:
     """Gives objects attributes of their own for a while, past what Keras makes of assignments."""
-    kept = []
+    kept: list[tuple[dict[str, Any], str, Any]] = []
     try:
         for owner, name, value in patches:
-            kept.append((owner, name, vars(owner).get(name, _ABSENT)))
-            vars(owner)[name] = value
+            attributes: dict[str, Any] = owner.__dict__
+            kept.append((attributes, name, attributes.get(name, _ABSENT)))
+            attributes[name] = value
         yield
     finally:
-        for owner, name, value in reversed(kept):
+        for attributes, name, value in reversed(kept):
             if value is _ABSENT:
-                vars(owner).pop(name, None)
+                attributes.pop(name, None)
             else:
-                vars(owner)[name] = value
+                attributes[name] = value
 
 
 _ABSENT = object()

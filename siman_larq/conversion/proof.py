@@ -9,15 +9,16 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.conversion.binary import binary_layers
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.flatbuffer import TFLiteFile, with_input_shapes
 from siman_larq.conversion.forms import Observed, observed
 from siman_larq.conversion.freeze import Graph
-from siman_larq.conversion.patches import patched
+from siman_larq.conversion.patches import as_in_a_file, patched
 from siman_larq.conversion.process import LceError, run_file
-from siman_larq.conversion.signature import Inputs
+from siman_larq.conversion.signature import Inputs, inputs_of
 
-__all__ = ["Trial", "check", "run_model"]
+__all__ = ["Trial", "check", "run_model", "small_map_layers"]
 
 # Samples of the first trial, and of those after it while nothing is decided.
 _SAMPLES = (3, 4, 8)
@@ -94,6 +95,13 @@ def run_model(
             "training=True, such as Dropout, and for random quantizers."
         )
     return Trial(values, outputs, structure, is_one_step), [record for record, _ in watched]
+
+
+def small_map_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    """Binary convolutions that pad with zeros on maps smaller than their kernel."""
+    with as_in_a_file(model):
+        _, records = run_model(model, inputs_of(model), binary_layers(model))
+    return [record.layer for record in records if record.has_small_maps]
 
 
 def _that_run(model: tf.keras.Model, inputs: Inputs, count: int, turn: int) -> list[np.ndarray]:

@@ -15,8 +15,9 @@ import tensorflow as tf
 from siman_larq import data
 from siman_larq.choices import ZOO_MODELS
 from siman_larq.conversion import Report, convert, verify
-from siman_larq.conversion.binary import binary_layers, small_map_layers
+from siman_larq.conversion.binary import binary_layers
 from siman_larq.conversion.metadata import add_input_settings
+from siman_larq.conversion.proof import small_map_layers
 from siman_larq.training import pictures, text
 from siman_larq.training.files import write_atomically
 from siman_larq.training.progress import say
