@@ -18,19 +18,16 @@ import click
 import numpy as np
 import psutil
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from siman_larq import data
 
 
 def unpack(source: data.StreamedSource, folder: Path) -> None:
     """Writes the encoded training images as files, one folder for each class."""
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    examples = source.builder.as_dataset(split=source.train_split, decoders=decoders)
-    for number, example in enumerate(examples.as_numpy_iterator()):
-        path = folder / f"{example['label']:04d}" / f"{number:07d}.jpg"
+    for number, (encoded, label) in enumerate(source.train.in_order().as_numpy_iterator()):
+        path = folder / f"{label:04d}" / f"{number:07d}.jpg"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(example["image"])
+        path.write_bytes(encoded)
 
 
 def rate(batches: Callable[[], tf.data.Dataset], images: int) -> float:
@@ -93,7 +90,7 @@ def print_memory(
     source: data.StreamedSource, shape: tuple[int, int, int], batch_size: int, limit: int
 ) -> None:
     """Reads far more than `limit` and prints by how much the process grew."""
-    files = source.builder.info.splits[source.train_split].num_bytes
+    files = sum(len(encoded) for encoded, _ in source.train.in_order().as_numpy_iterator())
     epochs = 1 + 3 * limit * 2**20 // files
     process = psutil.Process()
     batches = source.train_batches(

@@ -29,6 +29,11 @@ _SHARED = (
     click.option("--batch-size", type=click.IntRange(min=1), help="Images per step, in all."),
     click.option("--train-examples", type=click.IntRange(min=1), help="Only the first N images."),
     click.option("--test-examples", type=click.IntRange(min=1), help="Only the first N of these."),
+    click.option(
+        "--skip-damaged",
+        type=click.IntRange(min=0),
+        help="Leave out up to N images that cannot be read, and name them.  [default: 0]",
+    ),
     click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
     click.option("--learning-rate", type=float, help="Peak learning rate."),
     click.option("--weight-decay", type=float, help="l2 on all but binary kernels and alpha."),

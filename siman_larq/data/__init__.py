@@ -1,8 +1,10 @@
 """Data sets and input pipelines."""
 
 from siman_larq.choices import DATASET_NAMES
-from siman_larq.data.datasets import ImageData, load
+from siman_larq.data.damage import damage_explained
+from siman_larq.data.datasets import load
 from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
+from siman_larq.data.images import ImageData
 from siman_larq.data.pipeline import eval_batches, prepare, steps_per_epoch, train_batches
 from siman_larq.data.sources import ImageSource, MemorySource, Share
 from siman_larq.data.streaming import StreamedSource, stream
@@ -16,6 +18,7 @@ __all__ = [
     "MemorySource",
     "Share",
     "StreamedSource",
+    "damage_explained",
     "eval_batches",
     "load",
     "prepare",

@@ -11,10 +11,14 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from siman_larq.choices import DATASET_NAMES
+from siman_larq.data.crops import decoded
+from siman_larq.data.damage import damage_explained, said_of_left_out
 from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
 from siman_larq.data.idx import read_idx_split
+from siman_larq.data.images import ImageData
+from siman_larq.data.records import ShardRecords, chosen_count, open_shards
 
-__all__ = ["FASHION_MNIST_CLASSES", "ImageData", "load", "open_builder"]
+__all__ = ["FASHION_MNIST_CLASSES", "load", "open_builder"]
 
 # Where Debian's `dataset-fashion-mnist` puts its files.
 FASHION_MNIST_IDX_DIR = Path("/usr/share/datasets/fashion-mnist")
@@ -39,36 +43,12 @@ FASHION_MNIST_CLASSES = (
 _REINSTALL = "reinstall the package: pip install --force-reinstall --no-deps siman-larq"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImageData:
-    """A classification data set, held in memory.
-
-    # Arguments
-    name: The name given to `load`.
-    train_images: uint8 [N, height, width, channels].
-    train_labels: int64 [N].
-    test_images: uint8 [M, height, width, channels].
-    test_labels: int64 [M].
-    num_classes: How many classes there are.
-    class_names: One name per class.
-    source: Where the data came from, for people to read.
-    """
-
-    name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    num_classes: int
-    class_names: tuple[str, ...]
-    source: str
-
-
 def load(
     name: str,
     data_dir: str | os.PathLike | None = None,
     train_examples: int | None = None,
     test_examples: int | None = None,
+    skip_damaged: int = 0,
 ) -> ImageData:
     """Loads a data set that is on this machine; nothing is ever downloaded.
 
@@ -82,6 +62,7 @@ def load(
         `fashion_mnist_mini`.
     train_examples: Take only the first so many training images, in the source's order.
     test_examples: Take only the first so many test images, in the source's order.
+    skip_damaged: Leave out up to so many records that cannot be read or decoded.
 
     # Returns
     An `ImageData`.
@@ -89,27 +70,22 @@ def load(
     # Raises
     ValueError: If the name is unknown or a number of examples is out of range.
     DatasetNotFoundError: If the data set is not on this machine.
-    DatasetCorruptError: If a file of it is damaged.
+    DatasetCorruptError: If a file of it is damaged, or more than `skip_damaged` records are.
     """
     if name not in DATASET_NAMES:
         raise ValueError(f"Unknown data set {name!r}. Known are: {', '.join(DATASET_NAMES)}.")
-    data_dir = None if data_dir is None else os.path.expanduser(data_dir)
-    data = _load_embedded() if name == "fashion_mnist_mini" else _load_installed(name, data_dir)
-    return dataclasses.replace(
-        data,
-        train_images=_first(data.train_images, train_examples, "train_examples", name),
-        train_labels=_first(data.train_labels, train_examples, "train_examples", name),
-        test_images=_first(data.test_images, test_examples, "test_examples", name),
-        test_labels=_first(data.test_labels, test_examples, "test_examples", name),
-    )
-
-
-def _first(array: np.ndarray, count: int | None, argument: str, name: str) -> np.ndarray:
-    if count is None:
-        return array
-    if not 1 <= count <= len(array):
-        raise ValueError(f"{argument}={count}: {name} allows 1 to {len(array)}.")
-    return array[:count].copy()  # a view would keep the whole split in memory
+    directory = None if data_dir is None else os.path.expanduser(data_dir)
+    asked = {"train": train_examples, "test": test_examples}
+    if name == "fashion_mnist_mini":
+        data = _read(name, _embedded_builder(), f"The cure: {_REINSTALL}.", asked, skip_damaged)
+        return dataclasses.replace(data, source=f"{data.source} (embedded in the package)")
+    builder = _builder(name, directory)
+    if builder is not None and builder.info.splits:
+        cure = f"The cure: delete the folder and run: {_preparation(name, directory)}"
+        return _read(name, builder, cure, asked, skip_damaged)
+    if name == "fashion_mnist" and FASHION_MNIST_IDX_DIR.is_dir():
+        return _load_idx(FASHION_MNIST_IDX_DIR, asked)
+    raise _not_found(name, directory)
 
 
 def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.DatasetBuilder:
@@ -144,24 +120,6 @@ def _embedded_builder() -> tfds.core.DatasetBuilder:
         raise _corrupt(FASHION_MNIST_MINI_DIR / "*.json", error, _REINSTALL) from error
 
 
-def _load_embedded() -> ImageData:
-    data = _read("fashion_mnist_mini", _embedded_builder(), _REINSTALL)
-    return dataclasses.replace(data, source="fashion_mnist_mini 1.0.0, embedded in the package")
-
-
-def _load_installed(name: str, data_dir: str | None) -> ImageData:
-    builder = _builder(name, data_dir)
-    try:
-        if builder is not None:
-            cure = f"delete the folder and run: {_preparation(name, data_dir)}"
-            return _read(name, builder, cure)
-    except AssertionError:  # how TFDS says that nothing is prepared
-        pass
-    if name == "fashion_mnist" and FASHION_MNIST_IDX_DIR.is_dir():
-        return _load_idx(FASHION_MNIST_IDX_DIR)
-    raise _not_found(name, data_dir)
-
-
 def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
     """The builder of a data set, prepared or not; `None` for a name that nothing goes by."""
     try:
@@ -194,51 +152,63 @@ def _not_found(name: str, data_dir: str | None) -> DatasetNotFoundError:
     )
 
 
-def _load_idx(directory: Path) -> ImageData:
-    train_images, train_labels = read_idx_split(directory, "train")
-    test_images, test_labels = read_idx_split(directory, "test")
+def _load_idx(directory: Path, asked: dict[str, int | None]) -> ImageData:
+    parts: dict[str, np.ndarray] = {}
+    for split, number in asked.items():
+        images, labels = read_idx_split(directory, split, len(FASHION_MNIST_CLASSES))
+        count = chosen_count("fashion_mnist", split, f"{split}_examples", number, len(images))
+        # A view would keep the whole split in memory.
+        parts |= {f"{split}_images": images[:count].copy(), f"{split}_labels": labels[:count]}
     return ImageData(
         name="fashion_mnist",
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
+        train_images=parts["train_images"],
+        train_labels=parts["train_labels"],
+        test_images=parts["test_images"],
+        test_labels=parts["test_labels"],
         num_classes=len(FASHION_MNIST_CLASSES),
         class_names=FASHION_MNIST_CLASSES,
         source=f"fashion_mnist, IDX files in {directory}, in the files' order",
     )
 
 
-def _read(name: str, builder: tfds.core.DatasetBuilder, cure: str) -> ImageData:
-    splits = {}
-    for split in ("train", "test"):
-        try:
-            splits[split] = _read_split(builder, split)
-        except (tf.errors.OpError, OSError, ValueError) as error:
-            path = Path(builder.data_dir) / f"{name}-{split}.tfrecord*"
-            raise _corrupt(path, error, cure) from error
-    names = builder.info.features["label"].names
-    class_names = tuple(names) if name.startswith("cifar") else FASHION_MNIST_CLASSES
+def _read(
+    name: str,
+    builder: tfds.core.DatasetBuilder,
+    cure: str,
+    asked: dict[str, int | None],
+    skip_damaged: int,
+) -> ImageData:
+    wanted = {f"{split}_examples": (split, number) for split, number in asked.items()}
+    train, test = open_shards(builder, wanted, cure, skip_damaged)
+    train_images, train_labels = _in_memory(train)
+    test_images, test_labels = _in_memory(test)
+    names = tuple(builder.info.features["label"].names)
+    class_names = names if name.startswith("cifar") else FASHION_MNIST_CLASSES
+    left_out = train.left_out + test.left_out
+    origin = f"{builder.info.full_name}, prepared by TFDS in {builder.data_dir}"
     return ImageData(
         name=name,
-        train_images=splits["train"]["image"],
-        train_labels=splits["train"]["label"],
-        test_images=splits["test"]["image"],
-        test_labels=splits["test"]["label"],
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
         num_classes=len(class_names),
         class_names=class_names,
-        source=f"{builder.info.full_name}, prepared by TFDS in {builder.data_dir}",
+        source=origin + said_of_left_out(left_out),
+        left_out=tuple(map(str, left_out)),
     )
 
 
-def _read_split(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, np.ndarray]:
-    # One shard after another: "the first N" must not depend on how TFDS interleaves them.
-    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    with tf.device("/cpu:0"):
-        tensors = builder.as_dataset(
-            split=split, batch_size=-1, shuffle_files=False, read_config=config
-        )
-    return tfds.as_numpy(tensors)
+def _in_memory(records: ShardRecords) -> tuple[np.ndarray, np.ndarray]:
+    shape = records.features["image"].shape
+
+    def decode(encoded: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.ensure_shape(decoded(encoded, shape[2]), shape), label
+
+    images = records.in_order().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    with damage_explained(records):
+        parts = list(images.batch(1024).as_numpy_iterator())
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def _corrupt(path: Path, error: Exception, cure: str) -> DatasetCorruptError:

@@ -57,12 +57,15 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def read_idx_split(directory: str | os.PathLike, split: str) -> tuple[np.ndarray, np.ndarray]:
+def read_idx_split(
+    directory: str | os.PathLike, split: str, num_classes: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads the images and labels of one split, in the files' own order.
 
     # Arguments
     directory: The folder with the four `*-ubyte.gz` files.
     split: `"train"` or `"test"`.
+    num_classes: How many classes there are.
 
     # Returns
     The images, uint8 [N, height, width, 1], and the labels, int64 [N].
@@ -76,6 +79,14 @@ def read_idx_split(directory: str | os.PathLike, split: str) -> tuple[np.ndarray
     images, labels = read_idx(image_path), read_idx(label_path)
     if images.ndim != 3:
         raise _corrupt(image_path, f"images need 3 dimensions, it has {images.ndim}")
+    if not len(images):
+        raise _corrupt(image_path, "it holds no images")
     if labels.shape != images.shape[:1]:
         raise _corrupt(label_path, f"{len(images)} images but labels of shape {labels.shape}")
+    wrong = np.flatnonzero(labels >= num_classes)
+    if len(wrong):
+        reason = (
+            f"label {wrong[0]} (counted from 0) is {labels[wrong[0]]}, of {num_classes} classes"
+        )
+        raise _corrupt(label_path, reason)
     return images[..., np.newaxis], labels.astype(np.int64)

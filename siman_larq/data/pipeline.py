@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from siman_larq.data.datasets import ImageData
+from siman_larq.data.images import ImageData, ImageShape
 
 __all__ = [
     "eval_batches",
@@ -28,8 +28,6 @@ _STATISTICS = {
 _CROP_PADDING = 4
 # What a random draw is for: it keeps the draws of one step independent of each other.
 _ORDER, _TOP, _LEFT, _FLIP = range(4)
-
-ImageShape = tuple[int, int, int]
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

@@ -1,5 +1,6 @@
 """What a training reads: one interface to images in memory and to images that stream."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -7,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq.data import pipeline
-from siman_larq.data.datasets import ImageData
-from siman_larq.data.pipeline import ImageShape
+from siman_larq.data.damage import Damage
+from siman_larq.data.images import ImageData, ImageShape
 
 __all__ = ["WHOLE", "ImageSource", "MemorySource", "Share"]
 
@@ -54,6 +55,8 @@ class ImageSource(Protocol):
         source: Where the images come from, for people to read.
         train_count: Number of training images.
         test_count: Number of test images.
+        left_out: What is damaged, and therefore neither trained nor tested on.
+        cure: What a person does about damage.
     """
 
     @property
@@ -70,6 +73,16 @@ class ImageSource(Protocol):
 
     @property
     def test_count(self) -> int: ...
+
+    @property
+    def left_out(self) -> tuple[str, ...]: ...
+
+    @property
+    def cure(self) -> str: ...
+
+    def damages(self) -> Iterator[Damage]:
+        """What cannot be read and is not left out; all images are read to find it."""
+        ...
 
     def train_batches(
         self,
@@ -126,6 +139,17 @@ class MemorySource:
     @property
     def test_count(self) -> int:
         return len(self.data.test_images)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return self.data.left_out
+
+    @property
+    def cure(self) -> str:
+        return ""
+
+    def damages(self) -> Iterator[Damage]:
+        return iter(())  # all was read before
 
     def train_batches(
         self,

@@ -55,6 +55,7 @@ class Recipe:
         train_examples: The first so many training images; all if `None`.
         test_examples: The first so many test images; all if `None`.
         seed: Seed of initial weights, order and augmentation.
+        skip_damaged: How many damaged images may be left out.
         data_dir: TFDS data folder; TFDS's default if `None`.
         image_size: Height and width of the images that the network takes.
         is_streamed: Whether images are read, decoded and cropped while the network trains, and
@@ -89,6 +90,7 @@ class Recipe:
     strategy: str = "single"
     precision: str = "float32"
     xla: bool = False
+    skip_damaged: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -107,6 +109,7 @@ class Recipe:
                 f"epochs={self.epochs}; give fewer with --warmup-epochs or more --epochs."
             )
         lowest = {"epochs": 1, "batch_size": 1, "seed": 0, "weight_decay": 0, "image_size": 1}
+        lowest["skip_damaged"] = 0
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {low}.")

@@ -66,8 +66,9 @@ def train(
         checkpoints = Checkpoints(model, folder / "checkpoints", is_chief=chief)
     done = checkpoints.restore()
     if done < recipe.epochs:
-        settings = _settings(recipe, experiment)
-        _fit(recipe, folder, images, strategy, model, [*settings, Stopwatch(), checkpoints], done)
+        callbacks = [*_settings(recipe, experiment), Stopwatch(), checkpoints]
+        with data.damage_explained(images):
+            _fit(recipe, folder, images, strategy, model, callbacks, done)
     if strategy is tf.distribute.get_strategy():
         return model
     # What writes files or converts runs in one process alone, which a spread model does not allow.
@@ -151,7 +152,8 @@ class Run:
         model = train(self.recipe, self.folder, self.images, self.strategy, self.experiment)
         if not is_chief(self.strategy):
             return "This worker is done; the chief writes the report."
-        return finish(self.recipe, self.folder, model, self.images)
+        with data.damage_explained(self.images):
+            return finish(self.recipe, self.folder, model, self.images)
 
 
 def create(recipe: Recipe, parent: Path, folder: Path | None = None, experiment: Any = None) -> Run:
@@ -211,7 +213,12 @@ def load_images(recipe: Recipe) -> data.ImageSource:
         "data_dir": recipe.data_dir,
         "train_examples": recipe.train_examples,
         "test_examples": recipe.test_examples,
+        "skip_damaged": recipe.skip_damaged,
     }
+    images: data.ImageSource
     if recipe.is_streamed:
-        return data.stream(recipe.dataset, **settings)
-    return data.MemorySource(data.load(recipe.dataset, **settings))
+        images = data.stream(recipe.dataset, **settings)
+    else:
+        images = data.MemorySource(data.load(recipe.dataset, **settings))
+    data.steps_per_epoch(images.train_count, recipe.batch_size)  # an error before a folder is made
+    return images

@@ -20,6 +20,8 @@ from zookeeper.tf import Dataset
 
 from siman_larq import data, zoo
 from siman_larq.choices import ZOO_MODELS
+from siman_larq.data.crops import decoded
+from siman_larq.data.records import Records
 from siman_larq.training.cli import carry_out
 from siman_larq.training.recipe import Recipe, imagenet_recipe_for
 from siman_larq.training.run import Run, create
@@ -35,10 +37,13 @@ class Images(Dataset):
     data_dir: str | None = Field(None)
     train_examples: int | None = Field(None)
     test_examples: int | None = Field(None)
+    skip_damaged: int = Field(0)
 
     @cached_property
     def _source(self) -> data.StreamedSource:
-        return data.stream(self.name, self.data_dir, self.train_examples, self.test_examples)
+        return data.stream(
+            self.name, self.data_dir, self.train_examples, self.test_examples, self.skip_damaged
+        )
 
     @property
     def num_classes(self) -> int:
@@ -51,14 +56,18 @@ class Images(Dataset):
 
     def train(self, decoders: Any = None) -> tuple[tf.data.Dataset, int]:
         """The training images as TFDS gives them, and their number."""
-        return self._split(self._source.train_split, self._source.train_count, decoders)
+        return _images(self._source.train, decoders), self._source.train_count
 
     def validation(self, decoders: Any = None) -> tuple[tf.data.Dataset, int]:
         """The test images as TFDS gives them, and their number."""
-        return self._split(self._source.test_split, self._source.test_count, decoders)
+        return _images(self._source.test, decoders), self._source.test_count
 
-    def _split(self, split: str, count: int, decoders: Any) -> tuple[tf.data.Dataset, int]:
-        return self._source.builder.as_dataset(split=split, decoders=decoders).take(count), count
+
+def _images(records: Records, decoders: Any) -> tf.data.Dataset:
+    def example(encoded: tf.Tensor, label: tf.Tensor, *turn: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"image": encoded if decoders else decoded(encoded, 3, *turn), "label": label}
+
+    return records.in_order().map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 class SiMaNExperiment(TrainLarqZooModel):
@@ -114,6 +123,7 @@ class SiMaNExperiment(TrainLarqZooModel):
             data_dir=self.dataset.data_dir,
             train_examples=getattr(self.dataset, "train_examples", None),
             test_examples=getattr(self.dataset, "test_examples", None),
+            skip_damaged=getattr(self.dataset, "skip_damaged", 0),
             image_size=shape[0],
             levels=tuple(self.levels),
             threshold=self.threshold,
