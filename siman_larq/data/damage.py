@@ -76,8 +76,9 @@ def damage_explained(images: Readable) -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.OpError as error:
-        if "IteratorGetNext" in str(error):
+    # TensorFlow's message cannot be decoded where it quotes the bytes that are wrong.
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        if isinstance(error, UnicodeDecodeError) or "IteratorGetNext" in str(error):
             for damage in images.damages():
                 raise DatasetCorruptError(f"{damage}. {images.cure}") from None
         raise

@@ -129,7 +129,18 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None
     except Exception as error:  # a folder without its JSON files, or with broken ones
         folder = Path(data_dir or tfds.core.constants.DATA_DIR) / name
         cure = f"delete the folder and run: {_preparation(name, data_dir)}"
+        if not _is_tfds(name):
+            cure = "copy the folder again, with its JSON files."
         raise _corrupt(folder, error, cure) from error
+
+
+def _is_tfds(name: str) -> bool:
+    """Whether TFDS itself can prepare a data set of this name."""
+    try:
+        tfds.builder_cls(name)
+    except tfds.core.DatasetNotFoundError:
+        return False
+    return True
 
 
 def _preparation(name: str, data_dir: str | None) -> str:
@@ -139,6 +150,11 @@ def _preparation(name: str, data_dir: str | None) -> str:
 
 def _not_found(name: str, data_dir: str | None) -> DatasetNotFoundError:
     looked = str(Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / name)
+    if not _is_tfds(name):
+        return DatasetNotFoundError(
+            f"The data set {name} is not on this machine: {looked} is no folder that TFDS wrote, "
+            "with dataset_info.json and features.json, and TFDS knows no data set of this name."
+        )
     debian = ""
     if name == "fashion_mnist":
         looked += f" and {FASHION_MNIST_IDX_DIR}"

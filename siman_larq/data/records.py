@@ -223,7 +223,7 @@ def open_shards(
             than what is asked for.
         DatasetCorruptError: If a file is missing, or more than `skip_damaged` records are damaged.
     """
-    _check_features(builder)
+    _check_features(builder, cure)
     cure += " To leave damaged records out: --skip-damaged N."
     opened: list[ShardRecords] = []
     found: tuple[Damage, ...] = ()
@@ -259,7 +259,7 @@ def chosen_count(name: str, split: str, argument: str, asked: int | None, presen
     return present if asked is None else asked
 
 
-def _check_features(builder: tfds.core.DatasetBuilder) -> None:
+def _check_features(builder: tfds.core.DatasetBuilder, cure: str) -> None:
     name, features = builder.name, builder.info.features
     found = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
     kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
@@ -273,4 +273,9 @@ def _check_features(builder: tfds.core.DatasetBuilder) -> None:
         raise ValueError(
             f"Data set {name!r} does not say how many classes it has: prepare it with "
             "ClassLabel(names=[...])."
+        )
+    if len(found["label"].names) != found["label"].num_classes:
+        raise DatasetCorruptError(
+            f"Data set {name!r} has {len(found['label'].names)} names in label.labels.txt, but "
+            f"{found['label'].num_classes} classes in features.json. {cure}"
         )
