@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -130,8 +131,10 @@ class Interpreter:
             try:
                 self._set_shapes(wanted)
             except ModelError as error:
-                if self._is_ready:
+                with contextlib.suppress(ModelError):
+                    self._is_ready, was_ready = False, self._is_ready
                     self._set_shapes(before)
+                    self._is_ready = was_ready
                 told = ", ".join(map(str, wanted))
                 raise ModelError(f"resize: the network cannot be run at {told}: {error}") from error
             self._is_ready = True
@@ -194,13 +197,20 @@ def _as_model_errors() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        ours = [line for line in str(error).splitlines() if "siman-runtime: " in line]
-        text = (
-            ours[0][ours[0].index("siman-runtime: ") + 15 :]
-            if ours
-            else " ".join(str(error).split())
+        raise ModelError(_sentence(str(error))) from error
+
+
+def _sentence(text: str) -> str:
+    ours = [line for line in text.splitlines() if "siman-runtime: " in line]
+    if ours:
+        return ours[0][ours[0].index("siman-runtime: ") + 15 :]
+    unknown = re.search(r"(?s)unresolved custom op: (\w+)|Select TensorFlow op.*\((\w+)\)", text)
+    if unknown:
+        return (
+            f"The model has the op {unknown.group(1) or unknown.group(2)}, which neither LiteRT "
+            "nor siman-runtime knows: convert it again, without what the op was made from."
         )
-        raise ModelError(text) from error
+    return " ".join(text.split())
 
 
 def _check_threads(number: Any) -> None:

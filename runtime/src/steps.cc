@@ -73,7 +73,11 @@ Step make_step(TfLiteContext* context, int index, const Kernel& kernel) {
                          : std::make_unique<Tensor>(
                                described(tensor_at(context, input, name), name)));
   }
-  const Tensor output = described(tensor_at(context, outputs[0], name), name);
+  const TfLiteTensor& made = tensor_at(context, outputs[0], name);
+  if (made.allocation_type == kTfLiteMmapRo) {  // its memory is the file's
+    fail(name, ": its output is a constant. The file is damaged: convert the model again.");
+  }
+  const Tensor output = described(made, name);
   Step step;
   if (is_add) {
     step.op = make_add(kernel, inputs, output);

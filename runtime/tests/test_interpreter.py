@@ -198,6 +198,10 @@ def test_any_size(padding):
         interpreter.predict(np.zeros((2, 7, 5, 40), np.float32))
     with pytest.raises(ValueError, match=r"takes \(6, 5, 40\)\.$"):
         interpreter.predict(np.zeros((2, 7, 5, 41), np.float32))
+    if padding == 1:
+        with pytest.raises(ModelError, match=r"resize: the network cannot be run at \(1, 2, 2, 40"):
+            interpreter.resize((1, 2, 2, 40))
+    np.testing.assert_array_equal(interpreter.predict(SAMPLES), op.expected(SAMPLES))
 
 
 @pytest.mark.parametrize(
@@ -225,6 +229,29 @@ def test_outputs_that_do_not_count_samples():
     b.reshape(x, y)
     with pytest.raises(ModelError, match=r"an output of shape \(3,\) for 1 samples"):
         Interpreter(b.build([x], [y])).predict(np.ones((1, 3), np.float32))
+
+
+@pytest.mark.parametrize("is_path", [True, False])
+def test_constants_are_not_written(tmp_path, is_path):
+    """The memory of a constant is the file's, which the caller has."""
+    b = Builder()
+    x, bits = b.tensor((1, 2, 2, 32), FLOAT), b.tensor((1, 2, 2, 1), BITS)
+    y = b.constant(np.ones((1, 2, 2, 32), np.float32))
+    b.op("LceQuantize", [x], [bits])
+    b.op("LceDequantize", [bits], [y])
+    content = b.build([x], [y])
+    (tmp_path / "model.tflite").write_bytes(content)
+    with pytest.raises(ModelError, match="LceDequantize: its output is a constant"):
+        Interpreter(tmp_path / "model.tflite" if is_path else content)
+
+
+@pytest.mark.parametrize("name", ["FlexErf", "Conv2D"])
+def test_unknown_ops_of_others(name):
+    b = Builder()
+    x, y = b.tensor((1, 3), FLOAT), b.tensor((1, 3), FLOAT)
+    b.op(name, [x], [y])
+    with pytest.raises(ModelError, match=f"has the op {name}, which neither LiteRT nor siman-run"):
+        Interpreter(b.build([x], [y]))
 
 
 def test_threads_share_an_interpreter():
