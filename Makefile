@@ -32,6 +32,10 @@ lint: $(VENV)/ready
 compat: $(COMPAT)/ready
 	$(COMPAT)/bin/python -m pytest -n 2
 
+# Wheel and sdist, installed in a fresh environment outside this folder, and every cure of a message.
+packages: $(VENV)/ready
+	$(RUN) -m pytest -m "" tests/packages.py
+
 # The documentation, into site/; it needs neither TensorFlow nor a network.
 docs: $(DOCS)/ready
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
