@@ -46,7 +46,8 @@ def binarize(
     """Copies a model with SiMaN's magnitude code in all of its binary kernels.
 
     Every kernel whose quantizer has precision 1 gets a quantizer and a constraint of its own;
-    names and latent weights are kept. A `BinarizeWarning` tells of all else that changes:
+    names and latent weights are kept, what is shared stays shared and what is frozen, frozen. A
+    `BinarizeWarning` tells of all else that changes:
 
     - Regularizers of binary kernels go: they drive the magnitude code below one bit of entropy.
     - Layers with binary kernels on real inputs (first layers; LCE has no op for these) get real
