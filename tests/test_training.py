@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from siman_larq import models
 from siman_larq.training import CoupledDecaySGD, Recipe, binary_variables, recipe_for
-from siman_larq.training.callbacks import history_without_lost_epochs
 from siman_larq.training.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -108,15 +107,6 @@ def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path):
     with pytest.raises(TypeError):
         write_atomically(tmp_path / "a", None)
     assert (tmp_path / "a").read_text() == "old"
-
-
-def test_history_loses_what_no_checkpoint_holds(tmp_path):
-    path = tmp_path / "history.csv"
-    path.write_text("epoch,loss\n0,1.5\n1,1.0\n2,0.")
-    history_without_lost_epochs(path, 1)
-    assert path.read_text() == "epoch,loss\n0,1.5\n"
-    history_without_lost_epochs(path, 0)
-    assert not path.exists()
 
 
 class TestCommandLine:

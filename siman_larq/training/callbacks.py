@@ -1,82 +1,180 @@
 """Keras callbacks of a training run: what a killed run needs."""
 
 import csv
+import errno
+import io
+import json
 import math
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from siman_larq.training import checkpoints
 from siman_larq.training.files import write_atomically
+from siman_larq.training.folder import CHECKPOINTS, HISTORY
 
-__all__ = ["Checkpoints", "history_without_lost_epochs"]
+__all__ = ["Checkpoints"]
+
+# Another worker is gone: the run starts again, and no disk is to blame.
+_CLUSTER_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
     """Keeps everything that the rest of a training depends on, after every epoch.
 
-    TensorFlow writes a checkpoint under a new name and then moves the name over, so a kill
-    leaves the one before.
+    TensorFlow writes a checkpoint under another name and then moves it, so a kill leaves the one
+    before. The history is part of it, and history.csv a copy for people.
 
     # Arguments
         model: A compiled model.
-        folder: Where checkpoints go.
+        folder: The run folder.
         is_chief: Whether this process is the one whose checkpoints are kept. Of several workers
             all must save at the same time, because some variables are read from all of them.
     """
 
     def __init__(self, model: tf.keras.Model, folder: Path, is_chief: bool = True) -> None:
         super().__init__()
-        self._folder, self._is_chief = str(folder), is_chief
+        self._run, self._folder = folder.resolve(), folder.resolve() / CHECKPOINTS
+        self._is_chief = is_chief
         optimizer = model.optimizer
         # Larq's CaseOptimizer holds optimizers of Keras's legacy kind, which build themselves.
         parts = getattr(optimizer, "optimizers", [])
         if not parts:
             optimizer.build(model.trainable_variables)
         self._epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._checkpoint = tf.train.Checkpoint(
-            model=model,
-            optimizer=optimizer,
-            epochs_done=self._epochs_done,
+        self._history = _History()
+        self._state: dict[str, Any] = {
+            "model": model,
+            "optimizer": optimizer,
+            "epochs_done": self._epochs_done,
             **{f"optimizer_{number}": part for number, part in enumerate(parts)},
-        )
+        }
 
     def restore(self) -> int:
-        """Loads the newest checkpoint, if there is one; returns the number of epochs done."""
-        newest = tf.train.latest_checkpoint(self._folder)
+        """Loads the newest checkpoint that can be read; returns the number of epochs done.
+
+        # Raises
+            ValueError: when there are checkpoints, but none that can be read, or when they are
+                those of another network.
+        """
+        newest = checkpoints.newest_readable(self._folder)
         if newest is None:
+            if done := len(_rows(self._run / HISTORY)):
+                raise ValueError(
+                    f"{self._run / HISTORY} tells of {done} epochs, but {self._folder} holds no "
+                    "checkpoint. Nothing was overwritten: put the checkpoints back, or start anew "
+                    "in another folder."
+                )
             return 0
-        self._checkpoint.restore(newest).expect_partial()
-        return int(self._epochs_done.numpy())
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        own = self._folder if self._is_chief else tempfile.mkdtemp(prefix="siman-larq-worker-")
-        self._manager = tf.train.CheckpointManager(self._checkpoint, own, max_to_keep=2)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        if not self._is_chief:
-            shutil.rmtree(self._manager.directory, ignore_errors=True)
+        with checkpoints.literal(self._folder) as folder:
+            path = str(folder / newest.name)
+            try:
+                status = tf.train.Checkpoint(**self._state).read(path)
+                status.assert_existing_objects_matched().expect_partial()
+            except (ValueError, AssertionError) as error:
+                raise ValueError(
+                    f"The checkpoint {self._folder / newest.name} is of another network than that "
+                    f"of recipe.json ({_first_sentence(error)}): the recipe, the data set's "
+                    "classes or this package's version changed. Nothing was overwritten: put "
+                    "them back, or start anew in another folder."
+                ) from error
+            tf.train.Checkpoint(history=self._history).read(path).expect_partial()
+        done = int(self._epochs_done.numpy())
+        if self._is_chief:
+            self._say([*newest.warnings, *self._mend_history(done)], done)
+            checkpoints.keep_newest(self._folder, done)
+        return done
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
+        logs = logs or {}
+        if not math.isfinite(logs.get("loss", 0.0)):
             raise FloatingPointError(
                 f"The loss became {logs['loss']} in epoch {epoch + 1}: the training diverged. The "
                 "checkpoint of the epoch before is kept; start anew with a lower --learning-rate."
             )
         self._epochs_done.assign(epoch + 1)
-        self._manager.save(checkpoint_number=epoch + 1)
+        figures = {name: float(logs[name]) for name in sorted(logs)}
+        self._history.rows.append({"epoch": epoch, **figures})
+        if not self._run.is_dir():
+            raise FileNotFoundError(f"{self._run} was removed or renamed while the run was in it.")
+        self._save(epoch + 1)
+
+    def _save(self, number: int) -> None:
+        checkpoint = tf.train.Checkpoint(**self._state, history=self._history)
+        if not self._is_chief:
+            self._folder.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory("_temp", "worker-", self._folder) as own:
+                checkpoint.write(f"{own}/{checkpoints.prefix(number)}")
+            return
+        try:
+            checkpoint.write(str(self._folder / checkpoints.prefix(number)))
+        except _CLUSTER_ERRORS:
+            raise
+        except tf.errors.OpError as error:
+            raise OSError(errno.EIO, _first_sentence(error), str(self._folder)) from error
+        checkpoints.keep_newest(self._folder, number)
+        self._write_history()
+
+    def _mend_history(self, done: int) -> list[str]:
+        """Writes history.csv again; tells which epochs are unknown."""
+        # Checkpoints of older versions have no history.
+        known = {row["epoch"]: row for row in [*_rows(self._run / HISTORY), *self._history.rows]}
+        self._history.rows = [known[epoch] for epoch in sorted(known) if epoch < done]
+        self._write_history()
+        lost = [str(epoch + 1) for epoch in range(done) if epoch not in known]
+        return [f"{self._run / HISTORY} lacks the epochs {', '.join(lost)}."] if lost else []
+
+    def _write_history(self) -> None:
+        rows = self._history.rows
+        text = io.StringIO(newline="")
+        names = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(text, list(names), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self._run / HISTORY, text.getvalue())
+
+    def _say(self, warnings: list[str], done: int) -> None:
+        for warning in warnings:
+            print(f"{warning} The run goes on after epoch {done}.", flush=True)
 
 
-def history_without_lost_epochs(path: Path, epochs_done: int) -> None:
-    """Drops rows of epochs after the last checkpoint: the resumed run writes them again."""
-    if not path.exists():
-        return
-    with open(path, newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    kept = [row for row in rows if len(row) == len(header) and int(row[0]) < epochs_done]
-    if kept:
-        write_atomically(path, "".join(",".join(row) + "\n" for row in [header, *kept]))
-    else:
-        path.unlink()
+class _History(tf.train.experimental.PythonState):
+    """The figures of every epoch, as part of a checkpoint."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def serialize(self) -> str:
+        return json.dumps(self.rows)
+
+    def deserialize(self, string_value: bytes) -> None:
+        self.rows = json.loads(string_value)
+
+
+def _rows(path: Path) -> list[dict[str, float]]:
+    """The whole rows of a history.csv, which may be cut or absent."""
+    if not path.is_file():
+        return []
+    text = path.read_text(errors="replace")
+    whole = text[: text.rfind("\n") + 1]
+    header, *rows = list(csv.reader(whole.splitlines())) or [[]]
+    found: list[dict[str, float]] = []
+    for row in rows:
+        try:
+            figures = dict(zip(header, map(float, row), strict=True))
+            found.append(figures | {"epoch": int(figures["epoch"])})
+        except (ValueError, KeyError):
+            continue
+    return found
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

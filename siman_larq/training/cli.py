@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import tensorflow as tf
 
+from siman_larq.training.distribution import devices
 from siman_larq.training.run import Run
 
 __all__ = ["carry_out"]
@@ -27,24 +28,39 @@ def carry_out(make_run: Callable[[], Run], again: Callable[[Path], list[str]]) -
     """
     try:
         run = make_run()
-        click.echo(f"run folder: {run.folder}\ndata: {run.images.source}")
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{_reason(error)}. Nothing was started.") from error
+    click.echo(f"run folder: {run.folder}\ndata: {run.images.source}")
+    click.echo(f"devices: {devices(run.strategy)}")
+    command = shlex.join([*_this_program(), *again(run.folder)])
     try:
         click.echo(run.carry_out())
     except KeyboardInterrupt:
-        command = shlex.join([*_this_program(), *again(run.folder)])
         click.echo(f"\nInterrupted. To go on: {command}")
         sys.exit(_INTERRUPTED)
     except tf.errors.DataLossError as error:
         raise click.ClickException(f"A file of {run.images.source} is damaged: {error}") from error
     except tf.errors.OpError as error:
-        if run.recipe.strategy != "multiworker":
+        if not isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
         _start_again(error)
+    except OSError as error:
+        raise click.ClickException(
+            f"{_reason(error)}. The last checkpoint in {run.folder} is kept; when the cause is "
+            f"mended, go on: {command}"
+        ) from error
     except (FloatingPointError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"run folder: {run.folder}")
+
+
+def _reason(error: OSError) -> str:
+    """What the operating system, or this package, says of a file."""
+    if error.strerror is None:
+        return str(error).rstrip(".")
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _this_program() -> list[str]:

@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from siman_larq.choices import STRATEGIES
 from siman_larq.data import Share
 
-__all__ = ["distributed", "evaluation", "is_chief", "make_strategy", "synchronised"]
+__all__ = ["devices", "distributed", "evaluation", "is_chief", "make_strategy", "synchronised"]
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
@@ -30,6 +31,12 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     if name == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
+    _task()
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _task() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What TF_CONFIG says of this worker, and of the cluster."""
     config = os.environ.get("TF_CONFIG", "")
     try:
         task, cluster = json.loads(config)["task"], json.loads(config)["cluster"]
@@ -42,17 +49,38 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
             'TF_CONFIG=\'{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
             '"task": {"type": "worker", "index": 0}}\''
         ) from error
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    return task, cluster
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes files: worker 0, or the only one."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None or resolver.task_type is None:
+def is_chief(name: str) -> bool:
+    """Whether this process is the one that writes files: worker 0, or the only one.
+
+    # Arguments
+        name: As for `make_strategy`. Nothing is made of it.
+    """
+    if name != "multiworker" or not os.environ.get("TF_CONFIG"):
         return True
-    if "chief" in resolver.cluster_spec().jobs:
-        return resolver.task_type == "chief"
-    return resolver.task_id == 0
+    task, cluster = _task()
+    return task["type"] == "chief" if "chief" in cluster else int(task["index"]) == 0
+
+
+def devices(strategy: tf.distribute.Strategy) -> str:
+    """The devices of a strategy, for people."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if strategy is tf.distribute.get_strategy():
+        names = ["GPU:0" if gpus else "CPU:0"]
+        note = f", of {len(gpus)}; --strategy mirrored uses all" if len(gpus) > 1 else ""
+    else:
+        names = [name.split("/device:")[-1] for name in strategy.extended.worker_devices]
+        note = "; with one device, mirrored trains as single does" if len(names) == 1 else ""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is not None and resolver.task_type:
+        workers = sum(len(tasks) for tasks in resolver.cluster_spec().as_dict().values())
+        note = f", in each of {workers} workers; this is {resolver.task_type} {resolver.task_id}"
+    if gpus and names[0].startswith("GPU"):
+        kind = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        note = f" ({kind}){note}"
+    return ", ".join(names) + note
 
 
 def distributed(

@@ -3,15 +3,22 @@
 import os
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["PARTIAL", "write_atomically"]
+
+PARTIAL = ".partial"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file so that a kill at any moment leaves the old one or the new one."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + PARTIAL)
     data = content.encode() if isinstance(content, str) else content
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        # On a full disk the part that was written would keep others from writing.
+        partial.unlink(missing_ok=True)
+        raise

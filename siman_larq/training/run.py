@@ -1,8 +1,8 @@
 """One training run, from recipe to verified 1-bit file, in one folder."""
 
-import re
-import time
-from dataclasses import dataclass
+import shlex
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from siman_larq import data
 from siman_larq.callbacks import ClipAnnealing
-from siman_larq.training.callbacks import Checkpoints, history_without_lost_epochs
+from siman_larq.training.callbacks import Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
+from siman_larq.training.folder import RECIPE, check_folder, claimed, epochs_done, new_folder
 from siman_larq.training.network import build_model, image_shape
 from siman_larq.training.progress import Progress, Stopwatch
 from siman_larq.training.recipe import Recipe, evaluation_batch
@@ -19,22 +20,6 @@ from siman_larq.training.report import finish
 from siman_larq.training.zoo_recipes import schedule
 
 __all__ = ["Run", "create", "load_images", "reopen", "train"]
-
-
-def _new_run_folder(recipe: Recipe, parent: Path) -> Path:
-    """Makes a folder with a name of its own, and puts the recipe in."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    dataset = re.sub(r"[^\w.]+", "_", recipe.dataset)
-    name = f"{recipe.model}-{dataset}-seed{recipe.seed}-{stamp}"
-    for suffix in ["", *(f"-{n}" for n in range(2, 100))]:
-        folder = parent / (name + suffix)
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        recipe.save(folder / "recipe.json")
-        return folder
-    raise FileExistsError(f"{parent / name} and 98 more exist; give another --output-dir.")
 
 
 def train(
@@ -60,10 +45,9 @@ def train(
         The trained model, for one device.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    chief = is_chief(strategy)
     with strategy.scope():
         model = build_model(recipe, images.num_classes, images.train_count, experiment)
-        checkpoints = Checkpoints(model, folder / "checkpoints", is_chief=chief)
+        checkpoints = Checkpoints(model, folder, is_chief(recipe.strategy))
     done = checkpoints.restore()
     if done < recipe.epochs:
         callbacks = [*_settings(recipe, experiment), Stopwatch(), checkpoints]
@@ -73,7 +57,7 @@ def train(
         return model
     # What writes files or converts runs in one process alone, which a spread model does not allow.
     single = build_model(recipe, images.num_classes, images.train_count, experiment)
-    Checkpoints(single, folder / "checkpoints").restore()
+    Checkpoints(single, folder, is_chief=False).restore()
     return single
 
 
@@ -99,16 +83,13 @@ def _fit(
             share=share,
         ),
     )
-    progress = Progress(done, recipe.epochs, steps, is_shown=is_chief(strategy))
-    if is_chief(strategy):
-        history_without_lost_epochs(folder / "history.csv", done)
-        # Before the checkpoint, so that no epoch in a checkpoint is lacking in the history.
-        callbacks[-1:-1] = [
-            tf.keras.callbacks.TensorBoard(
-                str(folder / "tensorboard"), write_graph=False, profile_batch=0
-            ),
-            tf.keras.callbacks.CSVLogger(str(folder / "history.csv"), append=done > 0),
-        ]
+    chief = is_chief(recipe.strategy)
+    progress = Progress(done, recipe.epochs, steps, is_shown=chief)
+    if chief:
+        board = tf.keras.callbacks.TensorBoard(
+            str(folder / "tensorboard"), write_graph=False, profile_batch=0
+        )
+        callbacks = [*callbacks, board]
     try:
         model.fit(
             batches,
@@ -148,46 +129,56 @@ class Run:
 
         # Returns
             The final table; of workers other than the chief, one line.
+
+        # Raises
+            ValueError: when another process is at work in the folder, or its checkpoints cannot
+                be used.
         """
-        model = train(self.recipe, self.folder, self.images, self.strategy, self.experiment)
-        if not is_chief(self.strategy):
-            return "This worker is done; the chief writes the report."
-        with data.damage_explained(self.images):
-            return finish(self.recipe, self.folder, model, self.images)
+        chief = is_chief(self.recipe.strategy)
+        with claimed(self.folder) if chief else nullcontext():
+            if chief or not _is_trained(self.recipe, self.folder):
+                model = train(self.recipe, self.folder, self.images, self.strategy, self.experiment)
+            if not chief:
+                return "This worker is done; the chief writes the report."
+            with data.damage_explained(self.images):
+                return finish(self.recipe, self.folder, model, self.images)
 
 
 def create(recipe: Recipe, parent: Path, folder: Path | None = None, experiment: Any = None) -> Run:
-    """A new run in a folder of its own, made once its images are found.
+    """A new run in a folder of its own, made once everything that it needs is found.
 
     # Arguments
         recipe: What to train.
         parent: Where the folder is made, with a name of its own.
-        folder: The very folder to use. If a run with this recipe is in it, that run goes on.
+        folder: The very folder to use: a new one, an empty one, or one in which a run with this
+            recipe is, which then goes on.
         experiment: As for `build_model`.
 
     # Raises
-        ValueError: when the folder holds a run with another recipe, or when several workers
-            are not told one folder.
+        ValueError: when the folder holds something else, such as a run with another recipe, when
+            several workers are not told one folder, or for a recipe that cannot be trained.
     """
     if recipe.strategy == "multiworker" and folder is None:
         raise ValueError(
             "strategy='multiworker' needs --run-dir, one folder that all workers can see."
         )
+    if folder is not None and check_folder(folder):
+        return _go_on(folder, recipe, experiment)
     # TensorFlow insists on the strategy first, and images are tensors.
     strategy = make_strategy(recipe.strategy)
     images = load_images(recipe)
-    if folder is None:
-        return Run(recipe, _new_run_folder(recipe, parent), images, strategy, experiment)
-    if (folder / "recipe.json").is_file():
-        kept = Recipe.load(folder / "recipe.json")
-        if kept != recipe:
-            raise ValueError(
-                f"{folder} holds a run with another recipe; give another --run-dir, or go on with "
-                f"that run: --resume {folder}"
-            )
-    elif is_chief(strategy):
-        folder.mkdir(parents=True, exist_ok=True)
-        recipe.save(folder / "recipe.json")
+    if is_chief(recipe.strategy):
+        _check(recipe, images, strategy, experiment)
+        if folder is None:
+            folder = new_folder(recipe, parent)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            with claimed(folder):
+                if check_folder(folder):
+                    _check_same(folder, recipe)
+                else:
+                    recipe.save(folder / RECIPE)
+    assert folder is not None
     return Run(recipe, folder, images, strategy, experiment)
 
 
@@ -197,14 +188,51 @@ def reopen(folder: Path) -> Run:
     # Raises
         FileNotFoundError: when the folder is no run folder.
     """
-    if not (folder / "recipe.json").is_file():
+    if not (folder / RECIPE).is_file():
         raise FileNotFoundError(
             f"{folder} has no recipe.json, so it is no run folder; give one of those that a "
             "training printed (by default runs/<model>-<dataset>-seed<seed>-<time>)."
         )
-    recipe = Recipe.load(folder / "recipe.json")
-    strategy = make_strategy(recipe.strategy)
-    return Run(recipe, folder, load_images(recipe), strategy)
+    return _go_on(folder)
+
+
+def _go_on(folder: Path, recipe: Recipe | None = None, experiment: Any = None) -> Run:
+    recipe = recipe or Recipe.load(folder / RECIPE)
+    _check_same(folder, recipe)
+    # What is trained needs no cluster for its report; the other workers may have ended.
+    name = "single" if _is_trained(recipe, folder) else recipe.strategy
+    strategy = make_strategy(name)
+    return Run(recipe, folder, load_images(recipe), strategy, experiment)
+
+
+def _is_trained(recipe: Recipe, folder: Path) -> bool:
+    return epochs_done(folder) >= recipe.epochs
+
+
+def _check_same(folder: Path, recipe: Recipe) -> None:
+    kept = Recipe.load(folder / RECIPE)
+    names = [f.name for f in fields(Recipe) if getattr(kept, f.name) != getattr(recipe, f.name)]
+    if names:
+        differences = ", ".join(
+            f"{name}={getattr(kept, name)!r}, not {getattr(recipe, name)!r}" for name in names
+        )
+        raise ValueError(
+            f"{folder} holds a run with another recipe ({differences}); give another --run-dir, or "
+            f"go on with that run: --resume {shlex.quote(str(folder))}"
+        )
+
+
+def _check(
+    recipe: Recipe, images: data.ImageSource, strategy: tf.distribute.Strategy, experiment: Any
+) -> None:
+    """Finds what cannot be trained, before a folder is made for it."""
+    data.steps_per_epoch(images.train_count, recipe.batch_size)
+    data.Share(replicas=strategy.num_replicas_in_sync).of(recipe.batch_size)
+    _settings(recipe, experiment)
+    # Outside of the strategy, so that no other worker need take part.
+    build_model(recipe, images.num_classes, images.train_count, experiment)
+    # So that layers without a name get the same ones when they are built to be trained.
+    tf.keras.backend.reset_uids()
 
 
 def load_images(recipe: Recipe) -> data.ImageSource:

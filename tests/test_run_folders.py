@@ -1,0 +1,336 @@
+"""Run folders: any name, damaged checkpoints, full disks, two processes, other people's files."""
+
+import csv
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shallow
+import tensorflow as tf
+
+from siman_larq import data, models
+from siman_larq.training import Recipe, build_model, create, reopen, train
+from siman_larq.training.callbacks import Checkpoints
+
+RECIPE = Recipe(
+    dataset="fashion_mnist_mini",
+    epochs=3,
+    warmup_epochs=0,
+    batch_size=16,
+    train_examples=32,
+    test_examples=16,
+    learning_rate=0.02,
+)
+ODD = r"exp[1] *?{x}\%d %s é日"
+
+
+@pytest.fixture(autouse=True)
+def _shallow(monkeypatch):
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+
+
+@pytest.fixture(scope="module")
+def images():
+    settings = {"train_examples": RECIPE.train_examples, "test_examples": RECIPE.test_examples}
+    return data.MemorySource(data.load(RECIPE.dataset, **settings))
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    """A folder with all epochs trained, but no report."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    folder.mkdir()
+    RECIPE.save(folder / "recipe.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "resnet20", shallow.network)
+        train(RECIPE, folder, images)
+    return folder
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def weights(folder, epoch=RECIPE.epochs):
+    # The name may hold what TensorFlow's reader takes for wildcards.
+    copy = folder.parent / "copy"
+    shutil.copytree(folder / "checkpoints", copy)
+    reader = tf.train.load_checkpoint(str(copy / f"ckpt-{epoch}"))
+    names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("model", "optimizer"))]
+    read = {name: reader.get_tensor(name) for name in names}
+    shutil.rmtree(copy)
+    return read
+
+
+def assert_same(folder, trained):
+    ours, theirs = weights(folder), weights(trained)
+    assert set(ours) == set(theirs)
+    assert len(ours) > 20
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    assert history(folder) == history(trained)
+    assert listed(folder / "checkpoints").keys() == listed(trained / "checkpoints").keys()
+
+
+def history(folder):
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == RECIPE.epochs
+    return [{name: row[name] for name in row if name != "seconds"} for row in rows]
+
+
+def listed(folder):
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    def install(epochs):
+        def stop(self, epoch, logs=None, keep=Checkpoints.on_epoch_end):
+            keep(self, epoch, logs)
+            if epoch + 1 == epochs:
+                raise StopError
+
+        monkeypatch.setattr(Checkpoints, "on_epoch_end", stop)
+
+    return install
+
+
+def test_any_name_and_nobody_elses_checkpoints(trained, images, tmp_path, stop_after):
+    folder, other = tmp_path / ODD, tmp_path / "exp1 abx%d %s é日"
+    shutil.copytree(trained, other)
+    before = listed(other / "checkpoints")
+    folder.mkdir()
+    stop_after(2)
+    with pytest.raises(StopError):
+        train(RECIPE, folder, images)
+    assert sorted(listed(folder / "checkpoints"))[1:3] == [
+        "ckpt-1.data-00000-of-00001",
+        "ckpt-1.index",
+    ]
+    train(RECIPE, folder, images)
+    assert_same(folder, trained)
+    assert listed(other / "checkpoints") == before
+
+
+DAMAGES = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["ckpt-3.index", "ckpt-3.data-00000-of-00001"])
+def test_unreadable_checkpoints(folder, trained, images, capsys, name, damage):
+    DAMAGES[damage](folder / "checkpoints" / name)
+    again = name == "ckpt-3.index" and damage == "cut"
+    if again:
+        train(RECIPE, folder, images)
+        assert_same(folder, trained)
+    else:
+        assert restored(folder) == 2
+    printed = capsys.readouterr().out
+    assert "ckpt-3 cannot be read" in printed
+    assert "The run goes on after epoch 2." in printed
+
+
+def restored(folder):
+    return Checkpoints(build_model(RECIPE, 10), folder).restore()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_lost_list_of_checkpoints(folder, trained, capsys, damage):
+    DAMAGES[damage](folder / "checkpoints" / "checkpoint")
+    assert restored(folder) == 3
+    assert ("was lost" in capsys.readouterr().out) == (damage != "cut")
+    assert_same(folder, trained)
+
+
+def test_nothing_readable_is_not_overwritten(folder, images):
+    for path in (folder / "checkpoints").glob("*.index"):
+        path.write_bytes(b"")
+    before = listed(folder) | listed(folder / "checkpoints")
+    with pytest.raises(ValueError, match=r"ckpt-3 cannot be read.*ckpt-2 cannot be read.*put a"):
+        train(RECIPE, folder, images)
+    assert listed(folder) | listed(folder / "checkpoints") == before
+
+
+@pytest.mark.parametrize("kept", ["checkpoint", ""])
+def test_lost_checkpoints(folder, images, kept):
+    for path in (folder / "checkpoints").iterdir():
+        if path.name != kept:
+            path.unlink()
+    with pytest.raises(ValueError, match=r"Nothing|nothing was overwritten"):
+        train(RECIPE, folder, images)
+    assert len((folder / "history.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_history_is_written_again(folder, trained, capsys, damage):
+    DAMAGES[damage](folder / "history.csv")
+    assert restored(folder) == 3
+    assert_same(folder, trained)
+    assert capsys.readouterr().out == ""
+
+
+def test_another_network(folder, images, monkeypatch):
+    monkeypatch.setattr(
+        models, "resnet20", lambda shape, classes, conv: shallow.network(shape, 7, conv)
+    )
+    before = listed(folder / "checkpoints")
+    with pytest.raises(ValueError, match=r"ckpt-3 is of another network.*shape"):
+        train(RECIPE, folder, images)
+    monkeypatch.setattr(
+        models,
+        "resnet20",
+        lambda shape, classes, conv: tf.keras.Sequential(
+            [
+                tf.keras.Input(shape),
+                shallow.network(shape, classes, conv),
+                tf.keras.layers.Dense(classes),
+            ]
+        ),
+    )
+    with pytest.raises(ValueError, match=r"ckpt-3 is of another network"):
+        train(RECIPE, folder, images)
+    assert listed(folder / "checkpoints") == before
+
+
+def test_what_a_killed_run_was_writing_is_cleared(folder, trained):
+    checkpoints = folder / "checkpoints"
+    (checkpoints / "ckpt-4_temp").mkdir()
+    (checkpoints / "ckpt-4_temp" / "part-0").write_bytes(b"x")
+    (checkpoints / "worker-x_temp").mkdir()
+    for name in ("ckpt-4.data-00000-of-00001", "checkpoint.tmp12ab", "checkpoint.partial"):
+        (checkpoints / name).write_bytes(b"x")
+    for name in ("model.tflite.partial", "model.partial.keras", "report.json", "model.tflite"):
+        (folder / name).write_bytes(b"")
+    (folder / "notes.txt").write_text("mine")
+    table = reopen(folder).carry_out()
+    assert "packed binary layers" in table
+    assert_same(folder, trained)
+    names = listed(folder)
+    assert not [name for name in names if "partial" in name or name == ".lock"]
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert all(names.values())
+    assert json.loads((folder / "report.json").read_text())["packed"] == ["binary"]
+
+
+HOLD = """
+import fcntl, sys
+lock = open(sys.argv[1], "a+")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_in_one_folder(folder):
+    before = listed(folder)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(ValueError, match="Another process is at work in .*run"):
+            reopen(folder).carry_out()
+        other.kill()
+    assert {name: size for name, size in listed(folder).items() if name != ".lock"} == before
+
+
+def test_full_disk(images, trained, tmp_path, stop_after):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    stop_after(1)
+    with pytest.raises(StopError):
+        train(RECIPE, folder, images)
+    before = listed(folder / "checkpoints")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        with pytest.raises(OSError, match=r"(?i)file too large|checkpoints"):
+            train(RECIPE, folder, images)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert before.items() <= listed(folder / "checkpoints").items()
+    train(RECIPE, folder, images)
+    # What could not be written is cleared by a run, which this is not.
+    shutil.rmtree(folder / "checkpoints" / "ckpt-2_temp", ignore_errors=True)
+    assert_same(folder, trained)
+
+
+def test_folder_removed_in_mid_run(images, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def remove(self, epoch, logs=None, keep=Checkpoints.on_epoch_end):
+        if epoch == 1:
+            shutil.rmtree(folder)
+        keep(self, epoch, logs)
+
+    monkeypatch.setattr(Checkpoints, "on_epoch_end", remove)
+    with pytest.raises(FileNotFoundError, match=r"run was removed or renamed"):
+        train(RECIPE, folder, images)
+    assert not folder.exists()
+
+
+def test_other_peoples_folders(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds other files \(thesis.tex\) and no run"):
+        create(RECIPE, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match=r"/ holds other files .*, \.\.\."):
+        create(RECIPE, tmp_path, Path("/"))
+    with pytest.raises(ValueError, match=r"thesis.tex is a file"):
+        create(RECIPE, tmp_path, tmp_path / "thesis.tex")
+    with pytest.raises(OSError, match="thesis"):
+        create(RECIPE, tmp_path / "thesis.tex")
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": 1.5}, "threshold"),
+        ({"clip_start": 70.0}, "start=70"),
+        ({"batch_size": 64}, "batch_size=64"),
+        ({"levels": (0, 2)}, "levels"),
+        ({"dataset": "no_such_data"}, "no_such_data"),
+    ],
+)
+def test_bad_values_leave_no_folder(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        create(replace(RECIPE, **settings), tmp_path / "runs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_recipe_in_the_folder(folder):
+    with pytest.raises(ValueError, match=r"another recipe \(seed=0, not 3\); .*--resume"):
+        create(replace(RECIPE, seed=3), folder.parent, folder)
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_what_is_trained_needs_no_cluster(folder, monkeypatch, worker):
+    config = {
+        "cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]},
+        "task": {"type": "worker", "index": worker},
+    }
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    recipe = replace(RECIPE, strategy="multiworker")
+    recipe.save(folder / "recipe.json")
+    said = create(recipe, folder.parent, folder).carry_out()
+    assert ("packed binary layers" in said) == (worker == 0)
+    assert (folder / "report.json").exists() == (worker == 0)
