@@ -55,21 +55,23 @@ class Interpreter:
         from ai_edge_litert.interpreter import Interpreter as LiteRt
 
         self._content = content  # the runtime reads it in place
+        self._said = ""  # of errors, by now
         self._lock = threading.Lock()  # of what lies between setting inputs and getting outputs
-        with _as_model_errors():
+        with self._as_model_errors():
             self._interpreter = LiteRt(
                 model_content=content,
                 experimental_delegates=[delegate],
                 num_threads=int(num_threads),
             )
             self._read_details()
-            self._is_ready = self._allocate_if_sizes_are_known()
+        self._is_ready = self._allocate_if_sizes_are_known()
 
     def _allocate_if_sizes_are_known(self) -> bool:
         """Whether the network runs at the file's sizes, which are 1 where any size is allowed."""
         try:
-            self._allocate()
-        except (RuntimeError, ValueError):
+            with self._as_model_errors():
+                self._allocate()
+        except ModelError:
             if not any(-1 in signature[1:] for signature in self.input_signatures):
                 raise
             return False
@@ -140,10 +142,20 @@ class Interpreter:
             self._is_ready = True
 
     def _set_shapes(self, shapes: "list[tuple[int, ...]]") -> None:
-        with _as_model_errors():
+        with self._as_model_errors():
             for place, shape in zip(self._inputs.places, shapes, strict=True):
                 self._interpreter.resize_tensor_input(place, list(shape))
             self._allocate()
+
+    @contextlib.contextmanager
+    def _as_model_errors(self) -> Iterator[None]:
+        """Turns what the runtime raises into a `ModelError` with the cause."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            # LiteRT repeats what it said before.
+            text, self._said = str(error).removeprefix(self._said), str(error)
+            raise ModelError(_sentence(text)) from error
 
     def predict(self, x: "Data | Iterator[Data]", verbose: int = 0) -> Data:
         """Outputs for a batch of inputs, computed as many at a time as the inputs' shapes say.
@@ -176,7 +188,7 @@ class Interpreter:
 
     def _step(self, batch: list[np.ndarray], count: int) -> list[np.ndarray]:
         with self._lock:
-            with _as_model_errors():
+            with self._as_model_errors():
                 for place, value in zip(self._inputs.places, batch, strict=True):
                     self._interpreter.set_tensor(place, value)
                 self._interpreter.invoke()
@@ -191,19 +203,11 @@ class Interpreter:
         return [output[:count] for output in outputs]
 
 
-@contextlib.contextmanager
-def _as_model_errors() -> Iterator[None]:
-    """Turns what the runtime raises into a `ModelError` with the cause."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(_sentence(str(error))) from error
-
-
 def _sentence(text: str) -> str:
-    ours = [line for line in text.splitlines() if "siman-runtime: " in line]
+    """The cause in what the runtime says, which has its own words around it."""
+    ours = re.search(r"siman-runtime: (.*)", text)
     if ours:
-        return ours[0][ours[0].index("siman-runtime: ") + 15 :]
+        return ours.group(1)
     unknown = re.search(r"(?s)unresolved custom op: (\w+)|Select TensorFlow op.*\((\w+)\)", text)
     if unknown:
         return (

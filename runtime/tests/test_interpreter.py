@@ -1,6 +1,7 @@
 """The Python side: its interface, and what it says when something is wrong."""
 
 import importlib.metadata
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -216,8 +217,13 @@ def test_shapes_that_are_none(shape):
 
 def test_sizes_that_do_not_fit_leave_the_old_ones():
     interpreter = Interpreter(OP.model())
-    for shape in ((1, 6, 5, 90), (1, 2**20, 2**20, 40)):
-        with pytest.raises(ModelError, match=r"resize: the network cannot be run at \(1, "):
+    for shape, cause in (
+        ((1, 6, 5, 90), "LceBconv2d: its input has 3 words"),
+        ((1, 2**20, 2**20, 40), "LceQuantize: a tensor has more than 268435456 elements"),
+        ((1, 6, 5, 200), "LceBconv2d: its input has 7 words"),
+    ):
+        told = rf"resize: the network cannot be run at {re.escape(str(shape))}: {cause}"
+        with pytest.raises(ModelError, match=told):
             interpreter.resize(shape)
         assert interpreter.input_shapes == [OP.shape]
         np.testing.assert_array_equal(interpreter.predict(SAMPLES), OP.expected(SAMPLES))
