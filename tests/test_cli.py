@@ -56,7 +56,10 @@ def folder(model, tmp_path_factory):
     model.save(folder / "model.keras")
     result = run("convert", folder / "model.keras", "-o", folder / "model.tflite")
     assert result.exit_code == 0, result.output
-    assert f"{(folder / 'model.tflite').stat().st_size:,} bytes" in result.output
+    assert (
+        f"file size             {(folder / 'model.tflite').stat().st_size:,} bytes" in result.stdout
+    )
+    assert "packed binary layers  2 of 2\nleft float            none\n" in result.stdout
     return folder
 
 
@@ -148,6 +151,21 @@ def test_warnings_are_one_line(tmp_path):
     assert "UserWarning" not in result.output
 
 
+def test_sizes_that_are_not_fixed(tmp_path):
+    """Small maps are rewritten where they are known; else there is a warning, and a file."""
+    layers = [
+        tf.keras.layers.Input((None, None, 32)),
+        SiMaNConv2D(32, 3, name="binary"),
+        tf.keras.layers.GlobalAveragePooling2D(),
+    ]
+    tf.keras.Sequential(layers).save(tmp_path / "dynamic.keras")
+    result = run("convert", tmp_path / "dynamic.keras")
+    assert result.exit_code == 0, result.output
+    assert "Warning: Layers binary pad with zeros on maps of unknown size." in result.stderr
+    message = refusal("convert", tmp_path / "dynamic.keras", "--overwrite", "--small-maps=rewrite")
+    assert "--small-maps rewrite has no form" in message
+
+
 def test_no_file_is_overwritten_unasked(folder, tmp_path):
     output = tmp_path / "model.tflite"
     output.write_text("mine")
@@ -204,10 +222,16 @@ class TestRefusals:
             lq.layers.QuantDense(3, kernel_quantizer="siman", name="binary_dense"),
         ]
         tf.keras.Sequential(layers).save(tmp_path / "dense.keras")
-        assert "binary_dense" in refusal("convert", tmp_path / "dense.keras")
+        message = refusal("convert", tmp_path / "dense.keras")
+        assert message.endswith("If that is what you want, pass --allow-float binary_dense.\n")
         assert not (tmp_path / "dense.tflite").exists()
+        message = refusal("convert", tmp_path / "dense.keras", "--allow-float", "dense")
+        assert message.startswith(
+            "convert: --allow-float names ['dense'], which are no binary layers"
+        )
         result = run("convert", tmp_path / "dense.keras", "--allow-float", "binary_dense")
         assert result.exit_code == 0, result.output
+        assert "left float            binary_dense\n" in result.stdout
 
     def test_images(self, folder, tmp_path):
         files = (folder / "model.keras", folder / "model.tflite")

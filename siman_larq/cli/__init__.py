@@ -2,10 +2,11 @@
 
 import click
 
-from siman_larq.cli.files import convert, verify
+from siman_larq.cli.convert import convert
 from siman_larq.cli.start import SETTINGS, version
 from siman_larq.cli.tasks import tasks
 from siman_larq.cli.train import train_cifar, train_imagenet
+from siman_larq.cli.verify import verify
 
 __all__ = ["convert", "main", "tasks", "train_cifar", "train_imagenet", "verify"]
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -27,7 +29,7 @@ def start() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(f"Warning: {_in_options(str(message))}", err=True)
 
 
 @contextlib.contextmanager
@@ -36,4 +38,23 @@ def one_sentence(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_in_options(str(error))) from error
+
+
+def _in_options(message: str) -> str:
+    """A message of the API in the words of the command that runs, so that its cure can be typed."""
+    context = click.get_current_context(silent=True)
+    for option in context.command.params if context else []:
+        flag = option.opts[-1]
+        name = rf"(?<![\w./-]){option.name}"  # not within a path
+        if not flag.startswith("--"):
+            continue
+        message = re.sub(rf"{name}=\[([^]]*)\]", partial(_each, flag), message)
+        message = re.sub(rf"{name}=(['\"]?)([\w.]+)\1", rf"{flag} \2", message)
+        if "_" in option.name:
+            message = re.sub(rf"{name}(?![\w./-])", flag, message)
+    return message
+
+
+def _each(flag: str, names: re.Match) -> str:
+    return " ".join(f"{flag} {name}" for name in names[1].replace("'", "").split(", "))

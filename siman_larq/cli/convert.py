@@ -1,0 +1,126 @@
+"""The command that makes a 1-bit TFLite file."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from siman_larq.cli.inputs import PATH, load, require, say
+from siman_larq.cli.start import SETTINGS, one_sentence, version
+
+__all__ = ["convert"]
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("model", type=PATH)
+@click.option("-o", "--output", type=PATH, help="The file to write.  [default: beside MODEL]")
+@click.option("--overwrite", is_flag=True, help="Whether it may replace a file.")
+@click.option(
+    "--small-maps",
+    type=click.Choice(["rewrite", "warn"]),
+    help="What to do where zero padding meets a map smaller than the kernel, which LCE gets "
+    "wrong.  [default: rewrite, if inputs have a fixed size]",
+)
+@click.option(
+    "--allow-float", multiple=True, metavar="LAYER", help="A binary layer that may stay float."
+)
+@click.option("--time-limit", type=float, default=900, help="Seconds after which LCE is stopped.")
+@click.option(
+    "--input-settings",
+    type=PATH,
+    help="A JSON file of what siman-run does to pictures.  [default: input.json beside MODEL]",
+)
+@version
+def convert(
+    model: Path,
+    output: Path | None,
+    overwrite: bool,
+    input_settings: Path | None,
+    small_maps: str | None,
+    allow_float: tuple[str, ...],
+    time_limit: float,
+) -> None:
+    """Converts MODEL, a .keras or .h5 file or a SavedModel's folder, to 1-bit TFLite.
+
+    Every binary layer must become a 1-bit op, but for those named with --allow-float.
+    """
+    require(model)
+    output = output or _beside(model)
+    _check_output(output, model, overwrite)
+    settings = _settings(model, input_settings)
+    network = load(model)
+    say("converting, which takes a minute for large networks")
+    with one_sentence(ImportError, OSError, TypeError, ValueError):
+        import siman_larq
+        from siman_larq.conversion import add_input_settings
+        from siman_larq.training.files import write_atomically
+
+        tflite = siman_larq.convert(
+            network,
+            allow_float=allow_float,
+            small_maps=small_maps or ("rewrite" if _has_fixed_sizes(network) else "warn"),
+            time_limit=time_limit,
+        )
+        if settings:
+            tflite = add_input_settings(tflite, settings)
+        write_atomically(output, tflite)
+    click.echo(_table(output, network, tflite))
+
+
+def _beside(model: Path) -> Path:
+    """The file of a model's name, beside it."""
+    if model.is_file():
+        return model.with_suffix(".tflite")
+    folder = model.resolve()  # "." has no name
+    return folder.with_name(folder.name + ".tflite")
+
+
+def _settings(model: Path, given: Path | None) -> dict[str, Any] | None:
+    """How pictures are prepared for a model, if a file says so."""
+    path = given or model.parent / "input.json"
+    if given is None and not path.is_file():
+        return None
+    require(path)
+    try:
+        settings = json.loads(path.read_text())
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no names")
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{path} cannot be read as JSON settings ({error}).") from error
+    say(f"taking {path} into the file")
+    return settings
+
+
+def _check_output(output: Path, model: Path, overwrite: bool) -> None:
+    """Refuses what cannot be written, or must not be, before the model is read."""
+    folder = output.parent
+    if not folder.is_dir():
+        raise click.ClickException(f"There is no folder {folder} to write {output.name} to.")
+    if not os.access(folder, os.W_OK):
+        raise click.ClickException(f"No file can be written to {folder}; give another -o.")
+    if output.is_dir():
+        raise click.ClickException(f"{output} is a folder; give -o the name of a file.")
+    if output.exists() and output.samefile(model):
+        raise click.ClickException(f"{output} is the model itself; give another -o.")
+    if output.exists() and not overwrite:
+        raise click.ClickException(f"{output} exists; give another -o, or --overwrite.")
+
+
+def _has_fixed_sizes(network: Any) -> bool:
+    return all(None not in tuple(tensor.shape)[1:] for tensor in network.inputs or [])
+
+
+def _table(output: Path, network: Any, tflite: bytes) -> str:
+    from siman_larq.conversion.packing import packed_layers
+
+    packed, left = packed_layers(network, tflite)
+    return "\n".join(
+        [
+            f"file                  {output}",
+            f"file size             {len(tflite):,} bytes",
+            f"packed binary layers  {len(packed)} of {len(packed) + len(left)}",
+            f"left float            {', '.join(layer.name for layer in left) or 'none'}",
+        ]
+    )

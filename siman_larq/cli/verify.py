@@ -1,0 +1,73 @@
+"""The command that compares a TFLite file with its model."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from siman_larq.cli.inputs import PATH, load, require, say
+from siman_larq.cli.start import SETTINGS, one_sentence, version
+
+__all__ = ["verify"]
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("model", type=PATH)
+@click.argument("tflite", type=PATH)
+@click.option("--images", type=PATH, help="A .npy or .npz file of inputs, as MODEL takes them.")
+@click.option("--run-dir", type=PATH, help="A run folder, whose data set's test images to take.")
+@click.option("--examples", type=click.IntRange(min=1), default=1000, help="Only the first N.")
+@click.option("--runtime", type=click.Choice(["lce", "siman"]), default="lce", help="What runs it.")
+@version
+def verify(
+    model: Path,
+    tflite: Path,
+    images: Path | None,
+    run_dir: Path | None,
+    examples: int,
+    runtime: str,
+) -> None:
+    """Runs MODEL and TFLITE, the file made from it, on the same images, and compares them."""
+    if bool(images) == bool(run_dir):
+        raise click.ClickException("Give either --images or --run-dir, to say what to run on.")
+    for path in (model, tflite, images, run_dir):
+        if path is not None:
+            require(path)
+    network = load(model)
+    with one_sentence(ImportError, OSError, TypeError, ValueError):
+        import siman_larq
+
+        sample = _read(images) if images else _test_images(run_dir, network, examples)
+        say("running the model and the file")
+        report = siman_larq.verify(network, tflite, _first(sample, examples), runtime=runtime)
+    click.echo(report)
+
+
+def _read(path: Path) -> Any:
+    """Images from a file: an array, or several by the names of the model's inputs."""
+    import numpy as np
+
+    try:
+        content = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds
+        raise ValueError(f"{path} is no .npy or .npz file of numbers ({error}).") from error
+    if isinstance(content, np.ndarray):
+        return content
+    arrays = dict(content)
+    if not arrays:
+        raise ValueError(f"{path} holds no arrays.")
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
+
+
+def _first(images: Any, count: int) -> Any:
+    if isinstance(images, dict):
+        return {name: array[:count] for name, array in images.items()}
+    return images[:count]
+
+
+def _test_images(folder: Any, network: Any, count: int) -> Any:
+    from siman_larq.training.recipe import Recipe
+    from siman_larq.training.run import load_images
+
+    images = load_images(Recipe.load(folder / "recipe.json"))
+    return images.test_sample(count, network.input_shape[1:])[0]
