@@ -69,9 +69,16 @@ def plot_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), number in np.ndenumerate(matrix):
-        colour = "white" if shares[row, column] > 0.5 else "black" if row != column else _RIGHT
-        text = f"{number}" if number else "·"
-        axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        axis.text(
+            column,
+            row,
+            f"{number}" if number else "·",
+            ha="center",
+            va="center",
+            color="white" if shares[row, column] > 0.5 else "black",
+            weight="bold" if row == column else "normal",
+            fontsize=8,
+        )
     labels = [label_of(names, index, 22) for index in range(len(matrix))]
     axis.set_xticks(range(len(matrix)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(matrix)), labels)
@@ -96,7 +103,7 @@ def plot_most_confused(
     axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axis.spines[["right", "top"]].set_visible(False)
     title = "true → predicted, most frequent mistakes" if pairs else "no mistakes"
-    axis.set(xlabel="images", title=title)
+    axis.set(xlabel="images", title=title, xlim=(0, None if pairs else 1))
     _save(figure, path)
 
 
