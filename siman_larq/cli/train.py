@@ -112,6 +112,7 @@ def train_imagenet(context: click.Context, **options: Any) -> None:
 
 
 def _train(context: click.Context, maker: str, options: dict[str, Any]) -> None:
+    click.echo("Loading TensorFlow.")
     start()
     from siman_larq.training import recipe
     from siman_larq.training.cli import carry_out
