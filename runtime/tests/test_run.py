@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 import zlib
 from dataclasses import replace
 
@@ -274,6 +275,12 @@ def test_truncated_pictures(folder):
     (folder / "cut.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(SystemExit, match="cut.png is no picture that Pillow reads"):
         main(["model.tflite", "cut.png"])
+
+
+def test_without_pillow(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(SystemExit, match=r'Pillow is needed .* pip install "siman-runtime.images'):
+        main(["model.tflite", "image.png"])
 
 
 def test_quantized_scores(tmp_path, capsys):
