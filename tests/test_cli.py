@@ -86,21 +86,6 @@ print(sorted({"tensorflow", "larq", "numpy"} & set(sys.modules)))
     assert lines[-1] == "[]"
 
 
-def test_all_classes_are_registered_by_the_import(tmp_path):
-    """Also the optimizer of train-cifar, which is part of its model.keras."""
-    program = f"""
-import siman_larq
-import tensorflow as tf
-tf.keras.models.load_model({str(tmp_path / "model.keras")!r})
-print("loaded")
-"""
-    model = tf.keras.Sequential([tf.keras.layers.Input((8, 8, 3)), SiMaNConv2D(4, 3)])
-    model.compile(siman_larq.training.CoupledDecaySGD(0.1), "mse")
-    model.save(tmp_path / "model.keras")
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert process.stdout == "loaded\n", process.stderr
-
-
 def test_convert_and_verify(model, folder, tmp_path):
     images = np.random.default_rng(0).normal(size=(3, 8, 8, 32)).astype("float32")
     np.save(tmp_path / "images.npy", images)

@@ -3,8 +3,10 @@
 import gzip
 import importlib.util
 import itertools
+import shlex
 import shutil
 import struct
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -186,7 +188,7 @@ def test_load_explains_absent_data(tmp_path, name):
     message = str(caught.value)
     assert f"The data set {name} is not on this machine (looked in {tmp_path}/{name}" in message
     command = f"import tensorflow_datasets as tfds; tfds.load('{name}', data_dir='{tmp_path}')"
-    assert f'python -c "{command}"' in message
+    assert f'{shlex.quote(sys.executable)} -c "{command}"' in message
     assert "--data-dir" in message
     assert "--dataset fashion_mnist_mini" in message
     assert "apt-get" not in message

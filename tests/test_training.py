@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -172,7 +173,7 @@ class TestKilledRun:
         folder = only_folder(tmp_path)
         if stop == signal.SIGINT:
             assert process.returncode == 130
-            assert f"--resume {folder}" in printed
+            assert f"To go on: {shlex.join([*COMMAND, '--resume', str(folder)])}\n" in printed
         else:
             assert process.returncode == -signal.SIGKILL
         assert not (folder / "report.json").exists()

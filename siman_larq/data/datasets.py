@@ -4,6 +4,8 @@ import dataclasses
 import importlib.resources
 import os
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +147,8 @@ def _is_tfds(name: str) -> bool:
 
 def _preparation(name: str, data_dir: str | None) -> str:
     argument = "" if data_dir is None else f", data_dir={data_dir!r}"
-    return f'python -c "import tensorflow_datasets as tfds; tfds.load({name!r}{argument})"'
+    python = shlex.quote(sys.executable)
+    return f'{python} -c "import tensorflow_datasets as tfds; tfds.load({name!r}{argument})"'
 
 
 def _not_found(name: str, data_dir: str | None) -> DatasetNotFoundError:
