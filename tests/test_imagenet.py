@@ -9,10 +9,12 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from larq_zoo.training.learning_schedules import CosineDecayWithWarmup, R2BStepSchedule
+from zookeeper import configure
 
 from siman_larq import data, zoo
 from siman_larq.choices import ZOO_MODELS
-from siman_larq.training import Recipe, build_model, imagenet_recipe_for, train
+from siman_larq.training import Recipe, build_model, imagenet_recipe_for, tasks, train
 from siman_larq.training.callbacks import Checkpoints
 from siman_larq.training.zoo_recipes import schedule, zoo_defaults, zoo_optimizer
 
@@ -24,6 +26,16 @@ def run(*command):
     return subprocess.run(
         [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=500, cwd=ROOT
     )
+
+
+def rates_of(optimizer):
+    """The learning rates at steps."""
+    classes = (CosineDecayWithWarmup, R2BStepSchedule)
+    config = optimizer.get_config()["learning_rate"]
+    schedule = tf.keras.optimizers.schedules.deserialize(
+        config, custom_objects={kind.__name__: kind for kind in classes}
+    )
+    return lambda *steps: [float(schedule(step)) for step in steps]
 
 
 class TestRecipes:
@@ -52,9 +64,35 @@ class TestRecipes:
         rates = tf.keras.optimizers.schedules.deserialize(optimizer.get_config()["learning_rate"])
         assert [float(rates(step)) for step in (0, 15, 30)] == pytest.approx([5e-3, 2.5e-3, 0])
 
+    def test_last_stages_of_the_zoo(self):
+        """Steps of 10 an epoch; R2B's warm-up ends a step early in Larq Zoo."""
+        recipe = imagenet_recipe_for(model="RealToBinaryNet", style="zoo")
+        assert (recipe.epochs, recipe.batch_size) == (75, 256)
+        rates = rates_of(zoo_optimizer(recipe, steps_per_epoch=10))
+        assert rates(0, 99, 749) == pytest.approx([0, 2e-4, 0], abs=1e-8)
+
+        recipe = imagenet_recipe_for(model="StrongBaselineNet", style="zoo", batch_size=256)
+        assert (recipe.epochs, recipe.batch_size) == (75, 256)
+        rates = rates_of(zoo_optimizer(recipe, steps_per_epoch=10))
+        expected = [0, 1e-4, 2e-4, 2e-4, 2e-5, 2e-6, 2e-7]
+        assert rates(0, 25, 50, 400, 401, 601, 701) == pytest.approx(expected)
+        assert schedule(recipe) is None
+
     def test_models_without_a_recipe_of_the_zoo(self):
-        with pytest.raises(ValueError, match=r"recipe='zoo'.*RealToBinaryNet.*recipe='official'"):
-            zoo_defaults("RealToBinaryNet")
+        for model in ("resnet18_imagenet", "MeliusNet22"):
+            with pytest.raises(ValueError, match=rf"recipe='zoo'.*{model}.*recipe='official'"):
+                zoo_defaults(model)
+
+    @pytest.mark.parametrize(
+        ("model", "batch_size", "step"), [("RealToBinaryNet", 256, 9), ("StrongBaselineNet", 8, 50)]
+    )
+    def test_stages_as_tasks(self, model, batch_size, step):
+        experiment = getattr(tasks, f"TrainSiMaN{model}")()
+        configure(experiment, {"learning_rate": 1e-3, "dataset.name": "fashion_mnist_mini"})
+        assert (experiment.epochs, experiment.batch_size) == (75, batch_size)
+        recipe = imagenet_recipe_for(model=model, style="zoo", epochs=2)
+        rates = rates_of(zoo_optimizer(recipe, 10, experiment))
+        assert rates(step) == pytest.approx([1e-3])
 
     def test_quicknet_has_an_optimizer_for_each_kind_of_weight(self):
         recipe = imagenet_recipe_for(model="QuickNetSmall", style="zoo", **SMALL)

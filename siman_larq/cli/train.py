@@ -114,10 +114,10 @@ def train_imagenet(context: click.Context, **options: Any) -> None:
 def _train(context: click.Context, maker: str, options: dict[str, Any]) -> None:
     click.echo("Loading TensorFlow.")
     start()
-    from siman_larq.training import recipe
+    from siman_larq.training import recipes
     from siman_larq.training.cli import carry_out
 
-    make_recipe = getattr(recipe, maker)
+    make_recipe = getattr(recipes, maker)
     command = context.command_path.split()[1:]
     carry_out(
         lambda: _run(context, make_recipe, **options),

@@ -3,8 +3,8 @@ from .network import build_model as build_model
 from .optimizer import CoupledDecaySGD as CoupledDecaySGD
 from .optimizer import binary_variables as binary_variables
 from .recipe import Recipe as Recipe
-from .recipe import imagenet_recipe_for as imagenet_recipe_for
-from .recipe import recipe_for as recipe_for
+from .recipes import imagenet_recipe_for as imagenet_recipe_for
+from .recipes import recipe_for as recipe_for
 from .run import Run as Run
 from .run import create as create
 from .run import reopen as reopen

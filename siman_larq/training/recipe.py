@@ -2,38 +2,14 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from siman_larq.choices import CIFAR_MODELS, IMAGENET_MODELS, PRECISIONS, STRATEGIES, STYLES
 from siman_larq.math import Threshold
 from siman_larq.training.files import write_atomically
 
-__all__ = ["Recipe", "evaluation_batch", "imagenet_recipe_for", "recipe_for"]
-
-# Short trainings for the data that are small or offline; CIFAR takes the official recipe.
-_SCALED: dict[str, dict[str, Any]] = {
-    "fashion_mnist": {"epochs": 40, "batch_size": 128},
-    "fashion_mnist_mini": {"epochs": 10, "batch_size": 64, "warmup_epochs": 0},
-}
-_SHORT: dict[str, Any] = {
-    "epochs": 2,
-    "batch_size": 32,
-    "warmup_epochs": 0,
-    "train_examples": 256,
-}
-# The official recipe for ImageNet.
-_IMAGENET: dict[str, Any] = {
-    "model": "resnet18_imagenet",
-    "dataset": "imagenet2012",
-    "epochs": 150,
-    "batch_size": 512,
-    "weight_decay": 1e-4,
-    "warmup_epochs": 0,
-    "image_size": 224,
-    "is_streamed": True,
-}
+__all__ = ["Recipe", "evaluation_batch"]
 
 
 @dataclass(frozen=True)
@@ -150,51 +126,3 @@ class Recipe:
 def evaluation_batch(recipe: Recipe) -> int:
     """Images per step of evaluation, which holds no gradients but may have large images."""
     return 256 if recipe.image_size <= 64 else 64
-
-
-def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
-    """The default recipe of a data set, with the settings that are not `None` put in.
-
-    # Arguments
-        dataset: A name that `siman_larq.data.load` knows.
-        smoke: Whether to shorten everything to a check of a minute.
-        settings: Fields of `Recipe`.
-
-    # Returns
-        A `Recipe`.
-    """
-    given = _given(settings)
-    defaults = _SCALED.get(dataset, {}) | (_SHORT | {"test_examples": 100} if smoke else {})
-    if "epochs" in given and "warmup_epochs" not in given:
-        # A short training cannot spend the official five epochs on warming up.
-        usual = (Recipe.warmup_epochs * given["epochs"]) // 40
-        defaults["warmup_epochs"] = min(defaults.get("warmup_epochs", Recipe.warmup_epochs), usual)
-    return replace(Recipe(), dataset=dataset, **(defaults | given))
-
-
-def imagenet_recipe_for(smoke: bool = False, **settings: Any) -> Recipe:
-    """The official ImageNet recipe, or Larq Zoo's, with the settings that are not `None` put in.
-
-    # Arguments
-        smoke: Whether to shorten everything to a check of some minutes.
-        settings: Fields of `Recipe`; `style="zoo"` takes epochs and batch size of Larq Zoo too.
-
-    # Returns
-        A `Recipe`.
-    """
-    given = _given(settings)
-    defaults = dict(_IMAGENET)
-    if given.get("style") == "zoo":
-        from siman_larq.training.zoo_recipes import zoo_defaults
-
-        defaults |= zoo_defaults(given.get("model", defaults["model"]))
-    if smoke:
-        defaults |= _SHORT | {"train_examples": 64, "test_examples": 32, "batch_size": 16}
-    return Recipe(**(defaults | given))
-
-
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    known = {field.name for field in fields(Recipe)}
-    if unknown := set(settings) - known:
-        raise TypeError(f"{sorted(unknown)} are no settings of a recipe; it has {sorted(known)}.")
-    return {name: value for name, value in settings.items() if value is not None}

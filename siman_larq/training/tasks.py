@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from larq_zoo.training import basic_experiments, sota_experiments
+from larq_zoo.training.knowledge_distillation.multi_stage_training import LarqZooModelTrainingPhase
 from larq_zoo.training.train import TrainLarqZooModel
 from zookeeper import ComponentField, Field, component, task
 from zookeeper.tf import Dataset
@@ -23,8 +23,10 @@ from siman_larq.choices import ZOO_MODELS
 from siman_larq.data.crops import decoded
 from siman_larq.data.records import Records
 from siman_larq.training.cli import carry_out
-from siman_larq.training.recipe import Recipe, imagenet_recipe_for
+from siman_larq.training.recipe import Recipe
+from siman_larq.training.recipes import imagenet_recipe_for
 from siman_larq.training.run import Run, create
+from siman_larq.training.zoo_recipes import experiment_of
 
 __all__ = ["Images", "SiMaNExperiment"]
 
@@ -118,7 +120,7 @@ class SiMaNExperiment(TrainLarqZooModel):
         return imagenet_recipe_for(
             smoke=self.smoke,
             model=name,
-            style="zoo" if isinstance(self, _WITH_RECIPES) else "official",
+            style="official" if isinstance(self, _OfficialExperiment) else "zoo",
             dataset=self.dataset.name,
             data_dir=self.dataset.data_dir,
             train_examples=getattr(self.dataset, "train_examples", None),
@@ -137,21 +139,30 @@ class SiMaNExperiment(TrainLarqZooModel):
 
 
 class _OfficialExperiment(TrainLarqZooModel):
-    """For models that Larq Zoo trains in several stages: the official recipe of SiMaN."""
+    """For MeliusNet22, which Larq Zoo does not train: the official recipe of SiMaN."""
 
     epochs: int = Field(150)
     batch_size: int = Field(512)
     optimizer: Any = Field(None)
 
 
+_SETTINGS = ("epochs", "batch_size", "learning_rate", "learning_rate_decay", "warmup_duration")
+
+
 def _stock(model: str) -> type:
-    for module in (basic_experiments, sota_experiments):
-        if hasattr(module, f"Train{model}"):
-            return getattr(module, f"Train{model}")
-    return _OfficialExperiment
+    """Larq Zoo's experiment; of those in stages the settings of the last, without a teacher."""
+    try:
+        stock = experiment_of(model)
+    except ValueError:
+        return _OfficialExperiment
+    if not isinstance(stock, LarqZooModelTrainingPhase):
+        return type(stock)
+    settings = {name: getattr(stock, name) for name in _SETTINGS}
+    fields = {name: Field(value) for name, value in settings.items()}
+    types = {name: type(value) for name, value in settings.items()}
+    members = {**fields, "optimizer": Field(None), "__annotations__": {**types, "optimizer": Any}}
+    return type(f"LastStageOf{model}", (TrainLarqZooModel,), members)
 
-
-_WITH_RECIPES = tuple({_stock(model) for model in ZOO_MODELS} - {_OfficialExperiment})
 
 for _model in ZOO_MODELS:
     _name = f"TrainSiMaN{_model}"

@@ -14,12 +14,18 @@ __all__ = ["experiment_of", "schedule", "zoo_defaults", "zoo_optimizer"]
 _WARMUP_EPOCHS = 5
 _BINARY_RATE, _REAL_RATE = 1e-2, 0.1
 
+# Models that Larq Zoo trains in stages, each from the weights of the one before, and its last one.
+_LAST_STAGES = {
+    "RealToBinaryNet": "TrainR2BBNNAlternative",
+    "StrongBaselineNet": "TrainR2BStrongBaselineBNN",
+}
+
 
 def zoo_defaults(model: str) -> dict[str, Any]:
     """Epochs and batch size with which Larq Zoo trains a model.
 
     # Raises
-        ValueError: for models that Larq Zoo trains in several stages, or does not have.
+        ValueError: for models that Larq Zoo does not train.
     """
     experiment = experiment_of(model)
     return {"epochs": experiment.epochs, "batch_size": experiment.batch_size, "warmup_epochs": 0}
@@ -33,31 +39,39 @@ def zoo_optimizer(recipe: Recipe, steps_per_epoch: int, experiment: Any = None) 
         steps_per_epoch: Steps in an epoch.
         experiment: Larq Zoo's experiment, if it has other settings than by default.
 
-    BiRealNet's and QuickNet's decay ends with the recipe's last step, where Larq Zoo has the step
-    count of its own training fixed. QuickNet's pair of optimizers is of Keras's legacy kind,
-    which alone Larq's `CaseOptimizer` takes.
+    The decay of BiRealNet, RealToBinaryNet and QuickNet ends with the recipe's last step, where
+    Larq Zoo has the step count of its own training fixed. QuickNet's pair of optimizers is of
+    Keras's legacy kind, which alone Larq's `CaseOptimizer` takes.
     """
+    from larq_zoo.training.learning_schedules import CosineDecayWithWarmup, R2BStepSchedule
+
     experiment = experiment or experiment_of(recipe.model)
     total = recipe.epochs * steps_per_epoch
-    if recipe.model == "BiRealNet":
-        rate = experiment.learning_rate
-        return tf.keras.optimizers.Adam(
-            tf.keras.optimizers.schedules.PolynomialDecay(rate, total, 0.0)
-        )
-    if not recipe.model.startswith("QuickNet"):
-        return experiment.optimizer
-    from larq_zoo.training.learning_schedules import CosineDecayWithWarmup
 
-    def cosine(peak: float) -> Any:
-        warmup = min(_WARMUP_EPOCHS, recipe.epochs - 1) * steps_per_epoch
+    def cosine(peak: float, warmup_epochs: int) -> Any:
+        warmup = min(warmup_epochs, recipe.epochs - 1) * steps_per_epoch
         return CosineDecayWithWarmup(peak, warmup, total)
 
+    if recipe.model == "BiRealNet":
+        linear = tf.keras.optimizers.schedules.PolynomialDecay(experiment.learning_rate, total, 0.0)
+        return tf.keras.optimizers.Adam(linear)
+    if recipe.model == "RealToBinaryNet":
+        rate = cosine(experiment.learning_rate, experiment.warmup_duration)
+        return tf.keras.optimizers.Adam(rate)
+    if recipe.model == "StrongBaselineNet":
+        fraction = experiment.learning_rate_decay
+        rate = R2BStepSchedule(experiment.learning_rate, steps_per_epoch, fraction)
+        return tf.keras.optimizers.Adam(rate)
+    if not recipe.model.startswith("QuickNet"):
+        return experiment.optimizer
     return lq.optimizers.CaseOptimizer(
         (
             lq.optimizers.Bop.is_binary_variable,
-            tf.keras.optimizers.legacy.Adam(cosine(_BINARY_RATE)),
+            tf.keras.optimizers.legacy.Adam(cosine(_BINARY_RATE, _WARMUP_EPOCHS)),
         ),
-        default_optimizer=tf.keras.optimizers.legacy.SGD(cosine(_REAL_RATE), momentum=0.9),
+        default_optimizer=tf.keras.optimizers.legacy.SGD(
+            cosine(_REAL_RATE, _WARMUP_EPOCHS), momentum=0.9
+        ),
     )
 
 
@@ -73,15 +87,20 @@ def schedule(recipe: Recipe, experiment: Any = None) -> Callable[..., float] | N
 def experiment_of(model: str) -> Any:
     """Larq Zoo's experiment that trains a model, with its default settings.
 
-    # Raises
-        ValueError: for models that Larq Zoo trains in several stages, or does not have.
-    """
-    from larq_zoo.training import basic_experiments, sota_experiments
+    RealToBinaryNet and StrongBaselineNet are trained in stages there, with teachers. This is the
+    last stage, which trains the binary network, but from random weights and on the labels alone;
+    Larq Zoo itself calls its stages an example and not what trained its published weights.
 
-    for module in (basic_experiments, sota_experiments):
-        if hasattr(module, f"Train{model}"):
-            return getattr(module, f"Train{model}")()
+    # Raises
+        ValueError: for models that Larq Zoo does not train.
+    """
+    from larq_zoo.training import basic_experiments, multi_stage_experiments, sota_experiments
+
+    name = _LAST_STAGES.get(model, f"Train{model}")
+    for module in (basic_experiments, sota_experiments, multi_stage_experiments):
+        if hasattr(module, name):
+            return getattr(module, name)()
     raise ValueError(
-        f"recipe='zoo' has nothing for model={model!r}: Larq Zoo trains it in several stages, "
-        "or does not have it; use recipe='official'."
+        f"recipe='zoo' has nothing for model={model!r}: Larq Zoo does not train it; use "
+        "recipe='official'."
     )
