@@ -53,7 +53,7 @@ def binary_kernel(layer: tf.keras.layers.Layer) -> np.ndarray | None:
     if not isinstance(layer, lq.layers.QuantConv2D):
         return None
     with quantized(True):
-        return layer.kernel.numpy()
+        return np.asarray(tf.convert_to_tensor(layer.kernel))
 
 
 def is_zero_one(kernel: np.ndarray) -> bool:
@@ -109,9 +109,14 @@ def why_float(layer: tf.keras.layers.Layer, has_signs: bool | None = None) -> st
     kernel = np.asarray(binary_kernel(layer))
     if is_zero_one(kernel) and has_own_convolution(layer):
         return (
-            f"its {kind} has a convolution_op of its own, and the form in which levels (0, 1) are "
+            f"{kind} has a convolution_op of its own, and the form in which levels (0, 1) are "
             "packed is known for those of QuantConv2D and SiMaNConv2D only; use levels (-1, 1)"
         )
     if not fits_one_bit(kernel):
         return "its quantized weights differ in magnitude within a filter; LCE keeps signs only"
+    if has_own_convolution(layer):
+        return (
+            f"{kind} has a convolution_op of its own, after which the kernel is no constant of -1 "
+            "and +1; scale the outputs in place of the kernel"
+        )
     return "LCE's converter did not recognise its quantizers; use those of Larq or siman_larq"

@@ -124,8 +124,8 @@ class _Job:
             doubt = check(self.model, self.inputs, self.layers, trial, graph, tflite)
         except LceError as error:
             raise ConversionError(
-                f"The file of model {self.model.name!r} does not run{self._where(tflite, error)}. "
-                f"{error}"
+                f"The file of model {self.model.name!r} does not run{self._where(tflite, error)} "
+                f"({error})"
             ) from error
         if doubt:
             self.warnings.append(UserWarning(doubt))
@@ -196,13 +196,23 @@ class _Job:
             )
 
     def _where(self, tflite: bytes, error: LceError) -> str:
-        """The layer behind the node that the interpreter names, if it can be told."""
+        """The layer behind the node that the interpreter names, if it can be told, and the cure."""
         named = re.search(r"[Nn]ode number (\d+) \((\w+)\)", str(error))
         if named is None:
             return ""
-        node = int(named[1])
+        if named[2] == "LceDequantize" and not self.inputs.have_fixed_sizes:
+            _, left = packed_layers(self.model, tflite)
+            names = ", ".join(repr(layer.name) for layer in left) or "some layer"
+            return (
+                f": {names} has binary inputs and is no 1-bit op, and Larq Compute Engine runs "
+                "that for inputs of a fixed size only; give the model such inputs"
+            )
         for convolution in TFLiteFile(tflite).binary_convolutions:
             for layer in self.layers:
-                if convolution.node == node and layer_key(layer) == convolution.key:
-                    return f": layer {layer.name!r}, or what stands directly behind it"
+                if convolution.node == int(named[1]) and layer_key(layer) == convolution.key:
+                    return (
+                        f": Larq Compute Engine took what stands directly behind layer "
+                        f"{layer.name!r} into its 1-bit op, which cannot hold it; put an "
+                        "activation such as tf.keras.layers.PReLU between them"
+                    )
         return f": operator {named[2]}"

@@ -1,6 +1,5 @@
 """Reads and rewrites TFLite files: the one place that knows their schema."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -180,7 +179,7 @@ def with_input_shapes(tflite: bytes, shapes: list[tuple[int, ...]]) -> bytes:
 
 
 def finished(tflite: bytes, inputs: list[str], outputs: list[str]) -> bytes:
-    """What LCE wrote, with names, loadable, and without what no interpreter reads.
+    """What LCE wrote, with names, and without what no interpreter reads.
 
     Names of inner tensors, converter metadata and repeated constants are a quarter of a small
     network's file.
@@ -193,7 +192,6 @@ def finished(tflite: bytes, inputs: list[str], outputs: list[str]) -> bytes:
     file = TFLiteFile(tflite)
     content, graph = file.content, file.graph
     content.metadata, content.description = None, None
-    _flatten_scales(file)
     _share_buffers(content)
     for tensor in graph.tensors:
         tensor.name = None
@@ -233,30 +231,6 @@ def _name(file: TFLiteFile, inputs: list[str], outputs: list[str]) -> None:
         parts.append(entries)
     signature.inputs, signature.outputs = parts
     file.content.signatureDefs = [signature]
-
-
-def _flatten_scales(file: TFLiteFile) -> None:
-    """Gives scales and biases of binary convolutions the one shape that their kernels take.
-
-    LCE takes constants of any rank that lie behind a convolution into it as they are.
-    """
-    for convolution in file.binary_convolutions:
-        operator, filters = file.graph.operators[convolution.node], convolution.kernel_shape[0]
-        for place, index in list(enumerate(operator.inputs))[2:4]:
-            if index < 0 or list(file.graph.tensors[index].shape) == [filters]:
-                continue
-            values = np.frombuffer(file.constant(index), np.float32)
-            if values.size not in (1, filters):
-                continue  # It does not load, and whoever tries that says so.
-            # Others may use the tensor as it is.
-            tensor, buffer = copy.copy(file.graph.tensors[index]), file.schema.BufferT()
-            buffer.data = np.frombuffer(np.broadcast_to(values, filters).tobytes(), np.uint8)
-            tensor.shape = np.array([filters], np.int32)
-            tensor.shapeSignature = None
-            tensor.buffer = len(file.content.buffers)
-            operator.inputs[place] = len(file.graph.tensors)
-            file.content.buffers.append(buffer)
-            file.graph.tensors.append(tensor)
 
 
 def _share_buffers(content: Any) -> None:

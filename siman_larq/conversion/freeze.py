@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from siman_larq._private import with_constants
 from siman_larq.conversion.errors import ConversionError
+from siman_larq.conversion.misread import readable
 from siman_larq.conversion.signature import Inputs
 
 __all__ = ["Graph", "frozen"]
@@ -33,8 +34,8 @@ class Graph:
 
     @cached_property
     def definition(self) -> tf.compat.v1.GraphDef:
-        """The graph as a protocol buffer."""
-        return self.function.graph.as_graph_def()
+        """The graph as a protocol buffer, as LCE takes it rightly."""
+        return readable(self.function.graph)
 
     @property
     def outputs(self) -> list[str]:
@@ -49,7 +50,7 @@ class Graph:
         graph = self.function.graph
         jumps = [op for op in graph.get_operations() if op.type in _JUMPS]
         jumps = [op for op in jumps if op.inputs[0].dtype.is_floating]
-        fetched = [list(self.function.outputs), [list(op.inputs) for op in jumps]]
+        fetched = [list(self.function.outputs), [_arguments(op) for op in jumps]]
         feeds = {f"{name}:0": value for name, value in zip(self.names, inputs, strict=True)}
         outputs, arguments = self._session.run(fetched, feeds)
         safe = [_is_safe(op.type, values) for op, values in zip(jumps, arguments, strict=True)]
@@ -61,8 +62,20 @@ class Graph:
         return tf.compat.v1.Session(graph=self.function.graph)
 
 
+def _arguments(operation: tf.Operation) -> list[tf.Tensor]:
+    tensors = list(operation.inputs)
+    if operation.type == "Sign":
+        # Of what a ReLU made 0 only its own argument tells how far it is from being more.
+        while tensors[0].op.type == "Relu":
+            tensors = list(tensors[0].op.inputs)
+    return tensors
+
+
 def _is_safe(kind: str, values: list[np.ndarray]) -> bool:
+    """Whether arguments of an operation lie so far from its jumps that rounding changes nothing."""
     value = values[0] - values[1] if kind in _COMPARISONS else values[0]
+    if (value == np.round(value)).all():
+        return True  # Sums of -1 and +1 are exact.
     if kind in ("Round", "Rint"):
         distance = np.abs(value - np.floor(value) - 0.5)
     elif kind in ("Floor", "Ceil"):

@@ -81,7 +81,7 @@ def codes_as_constants(model: tf.keras.Model) -> Iterator[None]:
 
 def _constant(variable: QuantizedVariable) -> Callable[[Any], tf.Tensor]:
     with quantized(True):
-        value = np.array(variable.numpy(), np.float32)
+        value = np.array(tf.convert_to_tensor(variable), np.float32)
     if not np.isfinite(value).all():
         raise ConversionError(
             f"Weights {variable.name!r} are NaN or infinite once they are quantized; look at "

@@ -104,7 +104,14 @@ def _carry_out(folder: Path, request: dict[str, Any], library: str, time_limit: 
         )
     error = json.loads((folder / "reply.json").read_text())["error"]
     if error:
-        raise LceError(f"Larq Compute Engine failed: {' '.join(error.split())}{_last_words(said)}")
+        raise LceError(f"Larq Compute Engine failed: {_message(error)}{_last_words(said)}.")
+
+
+def _message(error: str) -> str:
+    # LCE's checks begin with the place in its source.
+    _, _, condition = error.rpartition("the following was false: ")
+    said = " ".join((condition or error).split())
+    return said[:500].rstrip(".")
 
 
 def _memory() -> int:
@@ -126,4 +133,4 @@ def _death(code: int) -> str:
 
 def _last_words(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if "rror" in line or "ailed" in line]
-    return f" ({lines[-1][:300]})" if lines else ""
+    return f" ({lines[-1][:300].removeprefix('ERROR: ').rstrip('.')})" if lines else ""

@@ -25,6 +25,11 @@ class Inputs:
     specs: list[tf.TensorSpec]
     names: list[str]
 
+    @property
+    def have_fixed_sizes(self) -> bool:
+        """Whether all sizes but the batch's are known."""
+        return all(spec.shape[1:].is_fully_defined() for spec in self.specs)
+
     def call(self, model: tf.keras.Model, flat: list[Any]) -> Any:
         """Calls a model for inference, with its inputs in flat order."""
         args, kwargs = tf.nest.pack_sequence_as(self.nested, flat)
@@ -57,6 +62,12 @@ def inputs_of(model: tf.keras.Model) -> Inputs:
             raise ConversionError(
                 f"Model {model.name!r} has the input {spec!r}; a file takes dense tensors of "
                 "numbers only."
+            )
+        if spec.dtype.is_floating and spec.dtype != tf.float32:
+            raise ConversionError(
+                f"Model {model.name!r} has an input of dtype {spec.dtype.name}, and Larq Compute "
+                "Engine takes floats as float32 only; give it tf.keras.Input(..., "
+                "dtype='float32')."
             )
     structure = nested[0][0] if len(args) == 1 and not kwargs else nested
     names = _names(structure, getattr(model, "input_names", None), len(specs), "input")
