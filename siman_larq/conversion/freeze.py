@@ -1,5 +1,6 @@
 """The graph of a model, for inference, with constants in place of variables."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = ["Graph", "frozen"]
 # Relative to the root mean square of what a sign, comparison or rounding is taken of.
 _MARGIN = 2e-5
 _COMPARISONS = ("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual")
+_QUANTIZATION = re.compile(r"FakeQuant|QuantizeAndDequantizeV[23]")
 _JUMPS = ("Sign", "Round", "Rint", "Floor", "Ceil", *_COMPARISONS)
 
 
@@ -36,6 +38,11 @@ class Graph:
     def definition(self) -> tf.compat.v1.GraphDef:
         """The graph as a protocol buffer, as LCE takes it rightly."""
         return readable(self.function.graph)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether LCE makes a file of integers of it, as its own functions from Keras do."""
+        return any(_QUANTIZATION.match(node.op) for node in self.definition.node)
 
     @property
     def outputs(self) -> list[str]:

@@ -1,5 +1,7 @@
 """What LCE's converter takes for something else, written in a way that it takes rightly."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -94,7 +96,7 @@ def _set_apart(
 
 
 def _add_constant(
-    definition: tf.compat.v1.GraphDef, name: str, value: object, dtype: tf.DType = tf.int32
+    definition: tf.compat.v1.GraphDef, name: str, value: Any, dtype: tf.DType = tf.int32
 ) -> str:
     node = definition.node.add()
     node.name, node.op = name, "Const"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from siman_larq.conversion.freeze import Graph
 __all__ = ["LceError", "convert_graph", "run_file"]
 
 _WORKER = Path(__file__).with_name("_lce_worker.py")
-# With these LCE makes a file of integers, as its own functions from Keras do.
-_QUANTIZATION = re.compile(r"FakeQuant|QuantizeAndDequantizeV[23]")
 _RUN_LIMIT = 600.0
 
 
@@ -46,7 +43,7 @@ def convert_graph(graph: Graph, time_limit: float) -> bytes:
         "dtypes": [str(nodes[name].attr["dtype"]).split()[-1] for name in graph.names],
         "shapes": [[-1 if n is None else n for n in shape] for shape in shapes],
         "outputs": graph.outputs,
-        "is_quantized": any(_QUANTIZATION.match(node.op) for node in graph.definition.node),
+        "is_quantized": graph.is_quantized,
     }
     with tempfile.TemporaryDirectory(prefix="siman-larq-") as name:
         folder = Path(name)

@@ -28,6 +28,8 @@ _ENOUGH = 4
 _SIZES = (32, 64, 96, 128, 224, 256)
 # Of the largest output. Where no sign turns, outputs differ by about a thousandth of this.
 _TOLERANCE = 1e-3
+# Of files that compute in 8 bits.
+_INTEGER_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,8 @@ def check(
         of_file = _run_file(tflite, trial)
         if of_file is None:
             return None
+        if graph.is_quantized:
+            return _doubt_of_integers(model, of_graph, of_file)
         if not file_counts.add(of_graph, of_file, safe):
             raise ConversionError(
                 f"The file of model {model.name!r} gives other outputs than the model for random "
@@ -203,6 +207,23 @@ def check(
         f"{sum(_SAMPLES)} random inputs {file_counts.equal} give equal outputs, and in all of them "
         "an activation lies so near the threshold of its quantizer that rounding may be why. Call "
         "verify(model, tflite, images) with images of the kind it is made for."
+    )
+
+
+def _doubt_of_integers(
+    model: tf.keras.Model, of_graph: list[list[np.ndarray]], of_file: list[list[np.ndarray]]
+) -> str:
+    most = max(float(np.abs(value).max(initial=0.0)) for step in of_graph for value in step)
+    difference = _largest(of_graph, of_file)
+    if difference > _INTEGER_TOLERANCE * most:
+        raise ConversionError(
+            f"The file of model {model.name!r}, which computes in integers because of its fake "
+            f"quantization, is off by {difference:.3g} of {most:.3g} for random inputs; leave the "
+            "fake quantization out."
+        )
+    return (
+        f"The file of model {model.name!r} computes in integers, because of its fake quantization, "
+        f"and is off by up to {difference:.3g} of {most:.3g} for random inputs."
     )
 
 
