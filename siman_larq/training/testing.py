@@ -64,7 +64,7 @@ def answers(model: tf.keras.Model, images: data.ImageSource, batch_size: int) ->
     steps = -(-images.test_count // batch_size)
     # A bar for terminals alone.
     for inputs, truth in tqdm(batches, "testing", steps, leave=False, disable=None):
-        outputs = model.predict_on_batch(inputs)
+        outputs = np.asarray(model.predict_on_batch(inputs), np.float32)
         labels.append(truth.numpy())
         predicted.append(np.argmax(outputs, axis=-1))
         among_five.append(tf.math.in_top_k(truth, outputs, 5).numpy())
