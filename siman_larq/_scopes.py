@@ -14,7 +14,7 @@ __all__ = ["leave_quantized", "no_metrics", "quantized"]
 
 @contextlib.contextmanager
 def quantized(quantize: bool) -> Iterator[None]:
-    """`larq.context.quantized_scope` that ends after exceptions too.
+    """`larq.context.quantized_scope` that ends after exceptions too; also a decorator.
 
     # Arguments
         quantize: Whether binary variables give their codes (`True`) or their latent weights.

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from siman_larq import models, zoo
+from siman_larq._scopes import quantized
 from siman_larq.checks import check_no_l2
 from siman_larq.layers import SiMaNConv2D
 from siman_larq.quantizers import SiMaNQuantizer
@@ -21,6 +22,7 @@ def image_shape(recipe: Recipe) -> tuple[int, int, int]:
     return (recipe.image_size, recipe.image_size, 3)
 
 
+@quantized(False)
 def build_model(
     recipe: Recipe, num_classes: int, train_count: int | None = None, experiment: Any = None
 ) -> tf.keras.Model:

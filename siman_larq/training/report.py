@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import larq as lq
 import numpy as np
 import tensorflow as tf
 
 from siman_larq import data
+from siman_larq._scopes import quantized
 from siman_larq.choices import ZOO_MODELS
 from siman_larq.conversion import Report, convert, verify
 from siman_larq.conversion.binary import binary_layers
@@ -34,6 +34,7 @@ _PAIRS = 20
 _SAMPLES = 16
 
 
+@quantized(False)
 def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.ImageSource) -> str:
     """Converts and verifies a trained model and writes everything into its run folder.
 
@@ -145,7 +146,7 @@ def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
     for layer in binary_layers(model):
         filters = layer.kernel.shape[-1]
         latent = layer.kernel.numpy().reshape(-1, filters)
-        with lq.context.quantized_scope(True):
+        with quantized(True):
             code = layer.kernel.numpy().reshape(-1, filters)
         ones = np.clip((code == code.max()).mean(axis=0), 1e-12, 1 - 1e-12)
         entropy = -(ones * np.log2(ones) + (1 - ones) * np.log2(1 - ones))

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from siman_larq import data
+from siman_larq._scopes import quantized
 from siman_larq.callbacks import ClipAnnealing
 from siman_larq.training.callbacks import Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
@@ -22,6 +23,7 @@ from siman_larq.training.zoo_recipes import schedule
 __all__ = ["Run", "create", "load_images", "reopen", "train"]
 
 
+@quantized(False)
 def train(
     recipe: Recipe,
     folder: Path,
