@@ -1,6 +1,7 @@
 """What the commands share: errors are a line on standard error, not a traceback."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 
@@ -13,7 +14,11 @@ def run_command(
     arguments: "list[str] | None",
 ) -> None:
     """Parses arguments (of the process if `None`), calls `body`, exits with what it raises."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of classes, on any terminal
     try:
         body(parser.parse_args(arguments))
     except (ValueError, OSError, ImportError, MemoryError) as error:
         sys.exit(f"{parser.prog}: {str(error) or 'out of memory'}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells count an interrupted program

@@ -1,5 +1,6 @@
 """`siman-run`: from a picture to a table."""
 
+import io
 import json
 import struct
 import sys
@@ -169,6 +170,16 @@ def test_damaged_settings(folder, settings):
     (folder / "model.tflite").write_bytes(model_with(settings))
     with pytest.raises(SystemExit, match="model.tflite is damaged"):
         main(["model.tflite", "image.png"])
+
+
+def test_names_that_the_terminal_lacks(folder, monkeypatch):
+    (folder / "names.txt").write_text("Ärmel\n靴\nx\ny\n", "utf-8")
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, "ascii"))
+    main(["model.tflite", "image.png", "--labels", "names.txt"])
+    sys.stdout.flush()
+    assert b"\\xc4rmel" in screen.getvalue()
+    assert b"\\u9774" in screen.getvalue()
 
 
 def test_labels_in_the_file_that_do_not_fit(folder):
