@@ -6,6 +6,7 @@ from .callbacks import ClipAnnealing as ClipAnnealing
 from .checks import check_no_l2 as check_no_l2
 from .constraints import PercentileClip as PercentileClip
 from .conversion import ConversionError as ConversionError
+from .conversion import OutputReport as OutputReport
 from .conversion import Report as Report
 from .conversion import SmallMapWarning as SmallMapWarning
 from .conversion import convert as convert

@@ -9,6 +9,7 @@ give the file's outputs. Anything else that differs is a failure.
 import contextlib
 import heapq
 import itertools
+import re
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -20,9 +21,8 @@ import numpy as np
 import tensorflow as tf
 from random_models import Network, network
 
-from siman_larq.conversion import ConversionError, SmallMapWarning, convert
-from siman_larq.conversion.binary import binary_layers
-from siman_larq.conversion.flatbuffer import has_small_maps
+from siman_larq.conversion import ConversionError, SmallMapWarning, convert, verify
+from siman_larq.conversion.flatbuffer import TFLiteFile, with_input_shapes
 
 __all__ = ["explained", "judged"]
 
@@ -63,27 +63,35 @@ def _judged(seed: int, made: Network, keras_outputs: list[np.ndarray]) -> tuple[
         # Files compute in float32, so the network has to.
         made = _in_float32(seed, made)
         keras_outputs = made(made.inputs)
-    file_outputs = _run(tflite, made)
+    try:
+        file_outputs = _run(tflite, made)
+    except RuntimeError as error:
+        if made.small_maps == "warn" and any("warned" in part for part in made.parts):
+            return "refused", f"small maps that no kernel of LCE computes: {_line(error)[:80]}"
+        raise
     if len(file_outputs) != len(keras_outputs):
         return "failure", f"{len(file_outputs)} outputs in place of {len(keras_outputs)}"
     note = f"left float: {len(allowed)}" if allowed else ""
-    if _are_equal(keras_outputs, file_outputs):
+    is_equal = _distance(keras_outputs, file_outputs) <= 1
+    report = verify(made.model, tflite, made.inputs)
+    if report.agrees < is_equal:
+        return "failure", "verify sees a difference: " + str(report).replace("\n", "; ")
+    if is_equal:
         return "equal", note
     shown, text = explained(made, file_outputs)
     return ("rounding" if shown else "failure"), f"{text} {note}".strip()
 
 
 def _converted(made: Network, allowed: list[str]) -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", SmallMapWarning)
-        try:
-            return convert(made.model, allow_float=allowed, small_maps=made.small_maps)
-        except SmallMapWarning:
-            warnings.simplefilter("ignore")
-            tflite = convert(made.model, allow_float=allowed, small_maps=made.small_maps)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tflite = convert(made.model, allow_float=allowed, small_maps=made.small_maps)
+    for warning in caught:
+        if issubclass(warning.category, SmallMapWarning):
             made.parts.append("warned of small maps")
-            return tflite
+        elif "could not be shown" in str(warning.message):
+            made.parts.append("warned that nothing is shown")
+    return tflite
 
 
 def _names_of(error: Exception) -> list[str]:
@@ -94,10 +102,9 @@ def _names_of(error: Exception) -> list[str]:
 
 def _refusal(made: Network, error: Exception) -> tuple[str, str]:
     text = str(error)
-    names = {
-        layer.name for layer in made.model.submodules if isinstance(layer, tf.keras.layers.Layer)
-    }
-    if not any(repr(name) in text or f"{name}:" in text for name in {*names, made.model.name}):
+    parts = [made.model, *made.model.submodules]
+    names = {part.name for part in parts if isinstance(part, tf.keras.layers.Layer)}
+    if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in names):
         return "failure", f"refused without a name: {_line(error)}"
     deep = ("Traceback", "site-packages", "PartitionedCall", "Call arguments", " at 0x", "std::")
     if len(text) > 700 or any(part in text for part in deep):
@@ -116,23 +123,20 @@ def _in_float32(seed: int, made: Network) -> Network:
 
 
 def _run(tflite: bytes, made: Network) -> list[np.ndarray]:
-    """Outputs of the file in the kernel of LCE that is right."""
+    """Outputs of the file in the kernel of LCE that is right, in its own order."""
     from larq_compute_engine.tflite.python.interpreter import Interpreter
 
-    grouped = any(getattr(layer, "groups", 1) != 1 for layer in binary_layers(made.model))
-    reference = has_small_maps(tflite) or grouped
-    lce = Interpreter(tflite, use_reference_bconv=reference, use_indirect_bgemm=not reference)
-    types, batch = lce.input_types, lce.input_shapes[0][0]
+    file = TFLiteFile(tflite)
+    batch = int(file.graph.tensors[file.graph.inputs[0]].shape[0])
+    tflite = with_input_shapes(tflite, [(batch, *x.shape[1:]) for x in made.inputs])
+    is_reference = any(c.has_small_maps or c.is_grouped for c in file.binary_convolutions)
+    lce = Interpreter(tflite, use_reference_bconv=is_reference, use_indirect_bgemm=not is_reference)
     outputs = []
     for start in range(0, len(made.inputs[0]), batch):
         step = [x[start : start + batch] for x in made.inputs]
-        cast = [x.astype(dtype) for x, dtype in zip(step, types, strict=True)]
+        cast = [x.astype(dtype) for x, dtype in zip(step, lce.input_types, strict=True)]
         outputs.append(lce.interpreter.predict(cast))
     return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
-
-
-def _are_equal(ours: list[np.ndarray], theirs: list[np.ndarray]) -> bool:
-    return _distance(ours, theirs) <= 1
 
 
 def _distance(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:

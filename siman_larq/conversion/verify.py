@@ -1,171 +1,184 @@
 """Holds a TFLite file against the model it was made from."""
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from larq_compute_engine.tflite.python.interpreter import Interpreter
 
-from siman_larq.conversion.binary import binary_layers
-from siman_larq.conversion.flatbuffer import has_small_maps, operators
+from siman_larq.conversion.comparison import Comparison, Kept, Report
+from siman_larq.conversion.flatbuffer import TFLiteFile
+from siman_larq.conversion.images import flat_images
+from siman_larq.conversion.interpreter import Runner, runner
 from siman_larq.conversion.packing import packed_layers
+from siman_larq.conversion.places import Places
+from siman_larq.conversion.signature import Inputs, inputs_of, output_names
 from siman_larq.conversion.size import float32_bytes, theoretical_bytes
 
-__all__ = ["Report", "verify"]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `verify` found; `str()` gives a table.
-
-    # Attributes
-        agreement: Share of images with the same top-1.
-        max_abs_difference: Largest difference between outputs.
-        packed: Names of the binary layers that are 1-bit ops in the file.
-        left_float: Names of the binary layers that are not.
-        size_bytes: Size of the file.
-        theoretical_bytes: The fewest bytes that the weights can take in the file, binary kernels
-            at 1 bit and all others at 32.
-        float32_bytes: The same with all weights at 32 bits.
-        images: Number of images compared.
-        kernel: What ran: `"LCE indirect"`, `"LCE reference"` where only that is right, or
-            `"siman-runtime"` with its instruction set.
-        keras_outputs: Outputs of the model.
-        tflite_outputs: Outputs of the file.
-    """
-
-    agreement: float
-    max_abs_difference: float
-    packed: list[str]
-    left_float: list[str]
-    size_bytes: int
-    theoretical_bytes: int
-    float32_bytes: int
-    images: int
-    kernel: str
-    keras_outputs: np.ndarray = field(repr=False, compare=False)
-    tflite_outputs: np.ndarray = field(repr=False, compare=False)
-
-    def __str__(self) -> str:
-        binary = len(self.packed) + len(self.left_float)
-        rows = [
-            ("images compared", f"{self.images:,} ({self.kernel} kernel)"),
-            ("agreement of top-1", f"{self.agreement:.2%}"),
-            ("largest difference of outputs", f"{self.max_abs_difference:.3g}"),
-            ("packed binary layers", f"{len(self.packed)} of {binary}"),
-            ("left float", ", ".join(self.left_float) or "none"),
-            ("file size", f"{self.size_bytes:,} bytes"),
-            ("1-bit theory", f"{self.theoretical_bytes:,} bytes"),
-            ("float32 weights", f"{self.float32_bytes:,} bytes"),
-        ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+__all__ = ["verify"]
 
 
 def verify(
     model: tf.keras.Model,
     tflite: bytes | str | os.PathLike,
-    images: np.ndarray,
+    images: Any,
     batch_size: int = 64,
     num_threads: int = 1,
     runtime: str = "lce",
+    tolerance: float | None = None,
 ) -> Report:
-    """Runs a model and its TFLite file, in LCE's own interpreter, on the same images.
+    """Runs a model and its TFLite file on the same images, and compares each output by name.
 
     !!! example
         ```python
         report = siman_larq.verify(model, tflite, images[:1000])
         print(report)
+        assert report.agrees
         ```
 
     # Arguments
-        model: The Keras model, with one input and one output.
+        model: The Keras model.
         tflite: The file's bytes, or its path.
-        images: Inputs as the model takes them, shape `(images, ...)`.
-        batch_size: Images per step of the Keras model.
+        images: Inputs as the model takes them, shape `(images, ...)`; for several inputs a list
+            in their order, or a dict by their names. Integers become floats without scaling, as
+            in Keras.
+        batch_size: Images per step of the Keras model, if it does not fix that itself.
         num_threads: Threads of the interpreter.
-        runtime: `"lce"`, or `"siman"` for the package siman-runtime, which gives the same outputs
-            many times faster, and is right where LCE is not.
+        runtime: `"lce"` for LCE's own interpreter, or `"siman"` for the package siman-runtime,
+            which gives the same outputs many times faster, and is right where LCE is not.
+        tolerance: What differences count as equal, relative to the magnitude of outputs. `None`
+            is 1e-4, or four units in the last place of the model's precision if that is more.
 
     # Returns
         A `Report`.
 
     # Raises
-        ImportError: for `"siman"` if siman-runtime is not installed.
+        ImportError: if LCE, or for `"siman"` siman-runtime, is not installed.
         FileNotFoundError: for a path without a file.
-        ValueError: for a damaged file, no images, images of another shape than the model's, or a
-            file that none of LCE's kernels computes rightly.
+        TypeError: for what is no Keras model, or no file.
+        ValueError: for a damaged file, a file of another model, no images, images that the model
+            does not take, or a file that none of LCE's kernels computes rightly.
     """
+    _check_options(model, tflite, batch_size, num_threads, runtime)
     content = tflite if isinstance(tflite, bytes) else Path(tflite).read_bytes()
-    operators(content)  # A damaged file would end the process in the interpreter.
-    images = np.asarray(images, np.float32)
-    expected = model.input_shape[1:]
-    if len(images) == 0 or images.shape[1:] != expected:
-        raise ValueError(
-            f"verify: images of shape {images.shape} cannot be compared; model {model.name!r} "
-            f"takes (images, {', '.join(map(str, expected))}), and at least one."
-        )
-    reference = has_small_maps(content) or any(
-        getattr(layer, "groups", 1) != 1 for layer in binary_layers(model)
-    )
-    if runtime not in ("lce", "siman"):
-        raise ValueError(f"verify: runtime={runtime!r}; 'lce' and 'siman' are known.")
-    if runtime == "siman":
-        theirs, kernel = _run_siman(content, images, num_threads)
-    else:
-        theirs = _run(content, images, num_threads, reference)
-        kernel = "LCE reference" if reference else "LCE indirect"
-    ours = np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
-    packed, left = packed_layers(model, content)
+    file = TFLiteFile(content)  # A damaged file would end the process in the interpreter.
+    inputs = inputs_of(model)
+    arrays = flat_images(model, inputs, images)
+    keras = _KerasRunner(model, inputs)
+    places = Places(model, inputs, keras.names, file)
+    stepper = _Steps(inputs, keras, file, batch_size)
+    if tolerance is None:
+        tolerance = max(1e-4, 4 * _last_place(model))
+    comparisons = [Comparison(name, tolerance) for name in keras.names]
+    kept = Kept(keras.names), Kept(keras.names)
+    run: Runner | None = None
+    for values, count in stepper.steps(arrays):
+        given = places.inputs_for_file(values)
+        if run is None:
+            run, kernel = runner(
+                content, [v[: stepper.of_file] for v in given], num_threads, runtime
+            )
+        ours = stepper.cut(keras(values), count)
+        theirs = stepper.cut(places.outputs_of_file(run(given)), count)
+        for comparison, a, b in zip(comparisons, ours, theirs, strict=True):
+            comparison.add(a, b)
+        for part, outputs in zip(kept, (ours, theirs), strict=True):
+            part.add(outputs)
+    packed, left = packed_layers(model, file)
     return Report(
-        agreement=float(np.mean(_top1(ours) == _top1(theirs))),
-        max_abs_difference=float(np.max(np.abs(ours - theirs))),
+        outputs=tuple(comparison.report() for comparison in comparisons),
+        tolerance=tolerance,
         packed=[layer.name for layer in packed],
         left_float=[layer.name for layer in left],
         size_bytes=len(content),
         theoretical_bytes=theoretical_bytes(model, content),
         float32_bytes=float32_bytes(model),
-        images=len(images),
+        images=len(arrays[0]),
         kernel=kernel,
-        keras_outputs=ours,
-        tflite_outputs=theirs,
+        keras_outputs=kept[0].value(),
+        tflite_outputs=kept[1].value(),
     )
 
 
-def _run(content: bytes, images: np.ndarray, num_threads: int, reference: bool) -> np.ndarray:
-    try:
-        interpreter = Interpreter(
-            content,
-            num_threads=num_threads,
-            use_reference_bconv=reference,
-            use_indirect_bgemm=not reference,
+def _check_options(
+    model: Any, tflite: Any, batch_size: Any, num_threads: Any, runtime: Any
+) -> None:
+    if not isinstance(model, tf.keras.Model):
+        raise TypeError(f"verify: model={model!r} is no tf.keras.Model.")
+    if not isinstance(tflite, (bytes, str, os.PathLike)):
+        raise TypeError(
+            f"verify: tflite is {type(tflite).__name__}; give the file's bytes, or its path."
         )
-        return np.asarray(interpreter.predict(images), np.float32)
-    except RuntimeError as error:
-        if not reference:
-            raise
-        raise ValueError(
-            "verify: only LCE's reference kernel is right for this file (zero padding on maps "
-            "smaller than the kernel, or groups), and it does not run it: zero padding needs an "
-            "even number of input channels there. Convert with small_maps='rewrite', which every "
-            f"kernel computes rightly. ({error})"
-        ) from error
+    for name, value in (("batch_size", batch_size), ("num_threads", num_threads)):
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"verify: {name}={value!r}; give a whole number from 1 on.")
+    if runtime not in ("lce", "siman"):
+        raise ValueError(f"verify: runtime={runtime!r}; 'lce' and 'siman' are known.")
 
 
-def _run_siman(content: bytes, images: np.ndarray, num_threads: int) -> tuple[np.ndarray, str]:
-    try:
-        import siman_runtime
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "verify: runtime='siman' needs the package siman-runtime: pip install ./runtime in "
-            "siman-larq's repository."
-        ) from error
-    interpreter = siman_runtime.Interpreter(content, num_threads=num_threads)
-    outputs = np.asarray(interpreter.predict(images), np.float32)
-    return outputs, f"siman-runtime {siman_runtime.kernel_name()}"
+def _last_place(model: tf.keras.Model) -> float:
+    """The unit in the last place of the coarsest type that a model computes in."""
+    parts = [model, *model.submodules]
+    names = {part.compute_dtype for part in parts if isinstance(part, tf.keras.layers.Layer)}
+    types = [tf.as_dtype(name) for name in names if name]
+    places = [tf.experimental.numpy.finfo(t.as_numpy_dtype).eps for t in types if t.is_floating]
+    return float(max(places, default=0))
 
 
-def _top1(outputs: np.ndarray) -> np.ndarray:
-    return np.argmax(outputs.reshape(len(outputs), -1), axis=1)
+class _KerasRunner:
+    """A model as a function of its inputs in flat order, for inference."""
+
+    def __init__(self, model: tf.keras.Model, inputs: Inputs) -> None:
+        structure: list[Any] = []
+
+        @tf.function(input_signature=inputs.specs)
+        def call(*flat: tf.Tensor) -> list[tf.Tensor]:
+            outputs = inputs.call(model, list(flat))
+            structure.append(tf.nest.map_structure(lambda tensor: tensor.shape, outputs))
+            return [tf.convert_to_tensor(output) for output in tf.nest.flatten(outputs)]
+
+        self._call = call.get_concrete_function()
+        self.shapes = [tensor.shape for tensor in self._call.outputs]
+        self.names = output_names(model, structure[0])
+
+    def __call__(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        return [output.numpy() for output in self._call(*map(tf.constant, values))]
+
+
+class _Steps:
+    """How many images model and file take at a time.
+
+    # Attributes
+        of_file: Images in a step of the file.
+    """
+
+    def __init__(
+        self, inputs: Inputs, keras: _KerasRunner, file: TFLiteFile, batch_size: int
+    ) -> None:
+        fixed = inputs.specs[0].shape[0]
+        self.of_file = max(1, int(file.graph.tensors[file.graph.inputs[0]].shape[0]))
+        self._is_per_image = all(
+            shape.rank is None or (shape.rank > 0 and shape[0] == fixed) for shape in keras.shapes
+        )
+        self._least = fixed or self.of_file
+        # Without an axis of images an output is that of a whole step, which then is the file's.
+        wanted = batch_size if self._is_per_image and fixed is None else 1
+        self._of_model = -(-wanted // self._least) * self._least
+
+    def steps(self, arrays: list[np.ndarray]) -> Iterator[tuple[list[np.ndarray], int]]:
+        """The images of each step, filled up with the last, and how many count."""
+        for start in range(0, len(arrays[0]), self._of_model):
+            values = [array[start : start + self._of_model] for array in arrays]
+            count = len(values[0])
+            missing = -count % self._least
+            if missing:
+                values = [np.concatenate([v, np.repeat(v[-1:], missing, axis=0)]) for v in values]
+            yield values, count
+
+    def cut(self, outputs: list[np.ndarray], count: int) -> list[np.ndarray]:
+        """The outputs of the images that count; of a step, where there is no axis of images."""
+        if self._is_per_image:
+            return [output[:count] for output in outputs]
+        return [output[np.newaxis] for output in outputs]
