@@ -3,6 +3,7 @@
 __all__ = [
     "CIFAR_MODELS",
     "DATASET_NAMES",
+    "FOLDER",
     "IMAGENET_MODELS",
     "PRECISIONS",
     "STRATEGIES",
@@ -31,6 +32,7 @@ ZOO_MODELS = (
 )
 IMAGENET_MODELS = ("resnet18_imagenet", "resnet34_imagenet", *ZOO_MODELS)
 DATASET_NAMES = ("cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini")
+FOLDER = "folder:"  # and then the path of a folder of pictures
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("single", "mirrored", "multiworker")
 STYLES = ("official", "zoo")

@@ -67,13 +67,17 @@ class Photos(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(count, seed) for seed, (split, count) in splits}
 
     def _generate_examples(self, per_class: int, seed: int) -> Iterator:
-        draw = np.random.default_rng(seed)
-        for name, photograph in tqdm(PHOTOS.items(), unit="class"):
-            image = Image.fromarray(photograph()).convert("RGB")
-            for number in range(per_class):
-                file_name = f"{name}-{number:05d}.jpg"
-                jpeg = random_part(image, draw)
-                yield file_name, {"file_name": file_name, "image": jpeg, "label": name}
+        for name, file_name, jpeg in random_parts(per_class, seed):
+            yield file_name, {"file_name": file_name, "image": jpeg, "label": name}
+
+
+def random_parts(per_class: int, seed: int) -> Iterator[tuple[str, str, io.BytesIO]]:
+    """Class, file name and JPEG of so many random parts of each photograph."""
+    draw = np.random.default_rng(seed)
+    for name, photograph in tqdm(PHOTOS.items(), unit="class"):
+        image = Image.fromarray(photograph()).convert("RGB")
+        for number in range(per_class):
+            yield name, f"{name}-{number:05d}.jpg", random_part(image, draw)
 
 
 def random_part(image: Image.Image, draw: np.random.Generator) -> io.BytesIO:
@@ -100,6 +104,15 @@ def make(output: Path, per_class: int, test_per_class: int, shards: int) -> Path
     return Path(builder.data_dir)
 
 
+def make_folders(output: Path, per_class: int) -> Path:
+    """Writes the pictures as files, with a folder for each class; returns the folder of all."""
+    for name, file_name, jpeg in random_parts(per_class, seed=0):
+        path = output / "pictures" / name / file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg.getvalue())
+    return output / "pictures"
+
+
 @click.command(context_settings={"show_default": True})
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("data"), help="Data folder."
@@ -107,9 +120,13 @@ def make(output: Path, per_class: int, test_per_class: int, shards: int) -> Path
 @click.option("--per-class", default=60, help="Training images of each of the 10 classes.")
 @click.option("--test-per-class", default=10, help="Test images of each class.")
 @click.option("--shards", default=4, help="Files of a split.")
-def main(output: Path, per_class: int, test_per_class: int, shards: int) -> None:
+@click.option("--folders", is_flag=True, help="Write `pictures`, a folder of JPEGs per class.")
+def main(output: Path, per_class: int, test_per_class: int, shards: int, folders: bool) -> None:
     """Writes the data set `photos`."""
-    click.echo(make(output, per_class, test_per_class, shards))
+    if folders:
+        click.echo(make_folders(output, per_class))
+    else:
+        click.echo(make(output, per_class, test_per_class, shards))
 
 
 if __name__ == "__main__":

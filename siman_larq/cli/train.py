@@ -9,6 +9,7 @@ import click
 from siman_larq.choices import (
     CIFAR_MODELS,
     DATASET_NAMES,
+    FOLDER,
     IMAGENET_MODELS,
     PRECISIONS,
     STRATEGIES,
@@ -61,6 +62,13 @@ _SHARED = (
 )
 
 
+class _Dataset(click.Choice):
+    """A name of a data set, or a folder."""
+
+    def convert(self, value: Any, param: Any, context: Any) -> Any:
+        return value if str(value).startswith(FOLDER) else super().convert(value, param, context)
+
+
 def _shared(command: Callable) -> Callable:
     command = version(command)
     for option in reversed(_SHARED):
@@ -72,9 +80,9 @@ def _shared(command: Callable) -> Callable:
 @click.option("--model", type=click.Choice(CIFAR_MODELS), help="The network.  [default: resnet20]")
 @click.option(
     "--dataset",
-    type=click.Choice(DATASET_NAMES),
+    type=_Dataset([*DATASET_NAMES, f"{FOLDER}DIR"]),
     default="cifar10",
-    help="The images.",
+    help="The images; folder:DIR takes your own, with a folder of pictures for each class.",
 )
 @_shared
 @click.pass_context
@@ -94,7 +102,11 @@ def train_cifar(context: click.Context, **options: Any) -> None:
     type=click.Choice(IMAGENET_MODELS),
     help="The network.  [default: resnet18_imagenet]",
 )
-@click.option("--dataset", help="Any TFDS classification set.  [default: imagenet2012]")
+@click.option(
+    "--dataset",
+    help="Any TFDS classification set, or folder:DIR, your own pictures with a folder for each "
+    "class.  [default: imagenet2012]",
+)
 @click.option("--image-size", type=click.IntRange(min=32), help="Pixels a side.  [default: 224]")
 @click.option(
     "--recipe", "style", type=click.Choice(STYLES), help="Whose settings.  [default: official]"

@@ -1,7 +1,7 @@
 """Damaged pictures and records: found, named, and left out where that is asked for."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -84,26 +84,28 @@ def damage_explained(images: Readable) -> Iterator[None]:
         raise
 
 
-def left_out(images: Readable, limit: int, found: tuple[Damage, ...] = ()) -> tuple[Damage, ...]:
+def left_out(
+    damages: Iterable[Damage], limit: int, cure: str, found: tuple[Damage, ...] = ()
+) -> tuple[Damage, ...]:
     """All that is damaged, to be left out.
 
     # Arguments
-        images: What is searched, all of it.
+        damages: What is damaged.
         limit: How many records may be lost.
+        cure: What a person does about it.
         found: What was found elsewhere, and counts too.
 
     # Returns
-        `found`, and what was found here.
+        `found`, and `damages`.
 
     # Raises
         DatasetCorruptError: when more are lost.
     """
-    for damage in images.damages():
+    for damage in damages:
         found += (damage,)
         if sum(one.count for one in found) > limit:
-            raise DatasetCorruptError(
-                f"More than --skip-damaged {limit} are damaged: {_said_of(found)}. {images.cure}"
-            )
+            many = f"More than --skip-damaged {limit} are damaged: " if limit else ""
+            raise DatasetCorruptError(f"{many}{_said_of(found)}. {cure}")
     return found
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from siman_larq.choices import DATASET_NAMES
+from siman_larq.choices import DATASET_NAMES, FOLDER
 from siman_larq.data.crops import decoded
 from siman_larq.data.damage import damage_explained, said_of_left_out
 from siman_larq.data.errors import DatasetCorruptError, DatasetNotFoundError
+from siman_larq.data.folder import load_folder, open_folder
 from siman_larq.data.idx import read_idx_split
 from siman_larq.data.images import ImageData
 from siman_larq.data.records import ShardRecords, chosen_count, open_shards
@@ -51,6 +52,8 @@ def load(
     train_examples: int | None = None,
     test_examples: int | None = None,
     skip_damaged: int = 0,
+    image_size: int = 32,
+    seed: int = 0,
 ) -> ImageData:
     """Loads a data set that is on this machine; nothing is ever downloaded.
 
@@ -59,12 +62,16 @@ def load(
     `ImageData.source` tells which one was read.
 
     # Arguments
-    name: `"cifar10"`, `"cifar100"`, `"fashion_mnist"` or `"fashion_mnist_mini"`.
+    name: `"cifar10"`, `"cifar100"`, `"fashion_mnist"`, `"fashion_mnist_mini"`, or `"folder:DIR"`:
+        a folder with a folder of pictures for each class, or with two such, `train` and `test`.
     data_dir: The TFDS data folder; TFDS's own default if `None`. Not used by the embedded
         `fashion_mnist_mini`.
     train_examples: Take only the first so many training images, in the source's order.
     test_examples: Take only the first so many test images, in the source's order.
     skip_damaged: Leave out up to so many records that cannot be read or decoded.
+    image_size: Height and width of the images; only for a folder of pictures, of which the central
+        squares are resized.
+    seed: Of the order and the split of a folder of pictures.
 
     # Returns
     An `ImageData`.
@@ -74,10 +81,15 @@ def load(
     DatasetNotFoundError: If the data set is not on this machine.
     DatasetCorruptError: If a file of it is damaged, or more than `skip_damaged` records are.
     """
-    if name not in DATASET_NAMES:
-        raise ValueError(f"Unknown data set {name!r}. Known are: {', '.join(DATASET_NAMES)}.")
-    directory = None if data_dir is None else os.path.expanduser(data_dir)
     asked = {"train": train_examples, "test": test_examples}
+    if name.startswith(FOLDER):
+        folder = open_folder(name, data_dir, seed)
+        return load_folder(name, folder, image_size, asked, skip_damaged)
+    if name not in DATASET_NAMES:
+        raise ValueError(
+            f"Unknown data set {name!r}. Known are: {', '.join(DATASET_NAMES)}, and folder:DIR."
+        )
+    directory = None if data_dir is None else os.path.expanduser(data_dir)
     if name == "fashion_mnist_mini":
         data = _read(name, _embedded_builder(), f"The cure: {_REINSTALL}.", asked, skip_damaged)
         return dataclasses.replace(data, source=f"{data.source} (embedded in the package)")
@@ -129,7 +141,9 @@ def _builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None
     except tfds.core.DatasetNotFoundError:
         return None
     except Exception as error:  # a folder without its JSON files, or with broken ones
-        folder = Path(data_dir or tfds.core.constants.DATA_DIR) / name
+        folder = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / name
+        if not folder.is_dir() or (os.sep in name and os.path.isdir(name)):
+            return None
         cure = f"delete the folder and run: {_preparation(name, data_dir)}"
         if not _is_tfds(name):
             cure = "copy the folder again, with its JSON files."
@@ -140,7 +154,7 @@ def _is_tfds(name: str) -> bool:
     """Whether TFDS itself can prepare a data set of this name."""
     try:
         tfds.builder_cls(name)
-    except tfds.core.DatasetNotFoundError:
+    except (tfds.core.DatasetNotFoundError, ValueError):  # the second for what is no name at all
         return False
     return True
 
@@ -154,9 +168,11 @@ def _preparation(name: str, data_dir: str | None) -> str:
 def _not_found(name: str, data_dir: str | None) -> DatasetNotFoundError:
     looked = str(Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / name)
     if not _is_tfds(name):
+        hint = f" For a folder of pictures: --dataset {FOLDER}{name}" if Path(name).is_dir() else ""
         return DatasetNotFoundError(
             f"The data set {name} is not on this machine: {looked} is no folder that TFDS wrote, "
             "with dataset_info.json and features.json, and TFDS knows no data set of this name."
+            f"{hint}"
         )
     debian = ""
     if name == "fashion_mnist":

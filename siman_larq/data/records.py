@@ -82,6 +82,11 @@ class ShardRecords:
         """How many records could be used."""
         return sum(self.lengths) - sum(damage.count for damage in self.left_out)
 
+    @property
+    def places_left_out(self) -> list[tuple[str, int | None, int]]:
+        """What is left out, wherever the files lie."""
+        return [(os.path.basename(one.file), one.number, one.count) for one in self.left_out]
+
     def in_order(self) -> tf.data.Dataset:
         return self._parsed(
             tf.data.Dataset.range(len(self.files)).flat_map(self._file).take(self.count)
@@ -240,7 +245,7 @@ def open_shards(
         lengths = tuple(info.shard_lengths)
         records = ShardRecords(files, lengths, builder.info.features, count, cure)
         if skip_damaged:
-            found = left_out(records, skip_damaged, found)
+            found = left_out(records.damages(), skip_damaged, cure, found)
             records = records.without(found)
         opened.append(records)
     return opened

@@ -1,5 +1,6 @@
 """What a training reads: one interface to images in memory and to images that stream."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,6 +58,7 @@ class ImageSource(Protocol):
         test_count: Number of test images.
         left_out: What is damaged, and therefore neither trained nor tested on.
         cure: What a person does about damage.
+        fingerprint: It is another one when other images would be trained or tested on.
     """
 
     @property
@@ -79,6 +81,9 @@ class ImageSource(Protocol):
 
     @property
     def cure(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def damages(self) -> Iterator[Damage]:
         """What cannot be read and is not left out; all images are read to find it."""
@@ -147,6 +152,12 @@ class MemorySource:
     @property
     def cure(self) -> str:
         return ""
+
+    @property
+    def fingerprint(self) -> str:
+        data = self.data
+        arrays = data.train_images, data.train_labels, data.test_images, data.test_labels
+        return " ".join(f"{zlib.crc32(array.tobytes()):08x}" for array in arrays)
 
     def damages(self) -> Iterator[Damage]:
         return iter(())  # all was read before

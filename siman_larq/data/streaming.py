@@ -6,6 +6,7 @@ alone, so a resumed run sees what an unbroken one would have seen, and several w
 see what one would.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.choices import FOLDER
 from siman_larq.data.crops import MARGIN, central_crop, random_crop
 from siman_larq.data.damage import Damage, damage_explained, said_of_left_out
 from siman_larq.data.datasets import open_builder
+from siman_larq.data.folder import PictureFolder, open_folder
 from siman_larq.data.images import ImageShape
+from siman_larq.data.pictures import FolderRecords, Picture
 from siman_larq.data.pipeline import (
     input_settings,
     normalised_float,
@@ -40,12 +44,14 @@ class StreamedSource:
         test: What is tested on.
         class_names: One name per class.
         origin: Where the images come from, for people to read.
+        fingerprint: See `ImageSource`.
     """
 
     train: Records
     test: Records
     class_names: tuple[str, ...]
     origin: str
+    fingerprint: str
 
     @property
     def num_classes(self) -> int:
@@ -148,18 +154,21 @@ def stream(
     train_examples: int | None = None,
     test_examples: int | None = None,
     skip_damaged: int = 0,
+    seed: int = 0,
 ) -> StreamedSource:
-    """Opens a TFDS data set that is on this machine, to stream it; nothing is downloaded.
+    """Opens a data set that is on this machine, to stream it; nothing is downloaded.
 
     # Arguments
         name: Any classification data set of TFDS with features `image` and `label`, such as
             `"imagenet2012"` or `"imagenette"`; also a folder's name below `data_dir` that TFDS
-            wrote, and the embedded `"fashion_mnist_mini"`.
+            wrote, and the embedded `"fashion_mnist_mini"`. Or `"folder:DIR"`: a folder with a
+            folder of pictures for each class, or with two such, `train` and `test`.
         data_dir: The TFDS data folder; TFDS's own default if `None`.
         train_examples: Take only the first so many training images.
         test_examples: Take only the first so many test images.
         skip_damaged: Leave out up to so many records that cannot be read or decoded. Above 0, all
             images are decoded once to find them, so that every epoch leaves out the same.
+        seed: Of the order and the split of a folder of pictures.
 
     # Returns
         A `StreamedSource`; it tests on the split `validation`, or `test` where there is none.
@@ -171,6 +180,9 @@ def stream(
         DatasetCorruptError: If a file of it is missing or damaged, or more than `skip_damaged`
             records are.
     """
+    if name.startswith(FOLDER):
+        folder = open_folder(name, data_dir, seed)
+        return _stream_folder(folder, train_examples, test_examples, skip_damaged)
     builder = open_builder(name, data_dir)
     splits = builder.info.splits
     train, test = open_shards(
@@ -184,7 +196,30 @@ def stream(
     )
     class_names = tuple(builder.info.features["label"].names)
     origin = f"{builder.info.full_name}, streamed from {builder.data_dir}"
-    return StreamedSource(train, test, class_names, origin)
+    parts = [(one.lengths, one.count, one.places_left_out) for one in (train, test)]
+    fingerprint = hashlib.sha256(repr((builder.info.full_name, parts)).encode()).hexdigest()
+    return StreamedSource(train, test, class_names, origin, fingerprint)
+
+
+def _stream_folder(
+    folder: PictureFolder, train_examples: int | None, test_examples: int | None, skip_damaged: int
+) -> StreamedSource:
+    def damages(pictures: tuple[Picture, ...]) -> Iterable[Damage]:
+        if skip_damaged:
+            return FolderRecords(pictures).damages()
+        # What decoding alone tells is said when it comes to that.
+        return [Damage(one.path, None, one.fault) for one in pictures if one.fault]
+
+    asked = {"train": train_examples, "test": test_examples}
+    (train, test), left_out = folder.undamaged(asked, damages, skip_damaged)
+    used = repr((folder.fingerprint, len(train), len(test), len(left_out)))
+    return StreamedSource(
+        FolderRecords(train, left_out),
+        FolderRecords(test),
+        folder.class_names,
+        folder.source,
+        hashlib.sha256(used.encode()).hexdigest(),
+    )
 
 
 def _chosen(name: str, splits: Iterable[str], wanted: tuple[str, ...]) -> str:

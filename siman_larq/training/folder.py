@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from siman_larq.choices import FOLDER
 from siman_larq.training import checkpoints
 from siman_larq.training.files import PARTIAL
 from siman_larq.training.recipe import Recipe
@@ -34,7 +35,9 @@ _LONGEST = 60
 def new_folder(recipe: Recipe, parent: Path) -> Path:
     """Makes a run folder with a name of its own, and puts the recipe in."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    dataset = re.sub(r"[^\w.]+", "_", recipe.dataset)[-_LONGEST:]
+    is_folder = recipe.dataset.startswith(FOLDER)
+    named = os.path.basename(recipe.dataset) if is_folder else recipe.dataset
+    dataset = re.sub(r"[^\w.]+", "_", named)[-_LONGEST:]
     name = f"{recipe.model}-{dataset}-seed{recipe.seed}-{stamp}"
     for suffix in ["", *(f"-{n}" for n in range(2, 100))]:
         folder = parent / (name + suffix)

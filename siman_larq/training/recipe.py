@@ -18,7 +18,8 @@ class Recipe:
 
     # Arguments
         model: One of `CIFAR_MODELS` or `IMAGENET_MODELS` of `siman_larq.choices`.
-        dataset: A name that `siman_larq.data.load`, or `siman_larq.data.stream`, knows.
+        dataset: A name that `siman_larq.data.load`, or `siman_larq.data.stream`, knows; also
+            `"folder:DIR"`.
         epochs: Number of passes over the training images.
         batch_size: Images per step; what remains of an epoch is dropped.
         learning_rate: Peak of the schedule.

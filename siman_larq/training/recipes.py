@@ -1,8 +1,10 @@
 """The recipes that come with the package, by data set."""
 
+import os
 from dataclasses import fields, replace
 from typing import Any
 
+from siman_larq.choices import FOLDER
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_defaults
 
@@ -45,6 +47,8 @@ def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
     """
     given = _given(settings)
     defaults = _SCALED.get(dataset, {}) | (_SHORT | {"test_examples": 100} if smoke else {})
+    if dataset.startswith(FOLDER):
+        dataset, defaults = _absolute(dataset), _scaled_to_folder(smoke)
     if "epochs" in given and "warmup_epochs" not in given:
         # A short training cannot spend the official five epochs on warming up.
         usual = (Recipe.warmup_epochs * given["epochs"]) // 40
@@ -69,7 +73,21 @@ def imagenet_recipe_for(smoke: bool = False, **settings: Any) -> Recipe:
         defaults |= zoo_defaults(given.get("model", defaults["model"]))
     if smoke:
         defaults |= _SHORT | {"train_examples": 64, "test_examples": 32, "batch_size": 16}
+    if given.get("dataset", "").startswith(FOLDER):
+        given["dataset"] = _absolute(given["dataset"])
+        defaults |= {"train_examples": None, "test_examples": None} | _scaled_to_folder(smoke)
     return Recipe(**(defaults | given))
+
+
+def _absolute(dataset: str) -> str:
+    """The same folder of pictures, wherever the run is resumed."""
+    path = dataset.removeprefix(FOLDER)
+    return FOLDER + os.path.abspath(os.path.expanduser(path)) if path else dataset
+
+
+def _scaled_to_folder(smoke: bool) -> dict[str, Any]:
+    """Whatever its size: what is in the folder is trained on."""
+    return {"epochs": 2 if smoke else 40, "batch_size": 16 if smoke else 32, "warmup_epochs": 0}
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

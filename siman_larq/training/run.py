@@ -14,6 +14,7 @@ from siman_larq.callbacks import ClipAnnealing
 from siman_larq.training.callbacks import Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
 from siman_larq.training.folder import RECIPE, check_folder, claimed, epochs_done, new_folder
+from siman_larq.training.images import same_images
 from siman_larq.training.network import build_model, image_shape
 from siman_larq.training.progress import Progress, Stopwatch
 from siman_larq.training.recipe import Recipe, evaluation_batch
@@ -133,11 +134,12 @@ class Run:
             The final table; of workers other than the chief, one line.
 
         # Raises
-            ValueError: when another process is at work in the folder, or its checkpoints cannot
-                be used.
+            ValueError: when another process is at work in the folder, its checkpoints cannot be
+                used, or it began with other images.
         """
         chief = is_chief(self.recipe.strategy)
         with claimed(self.folder) if chief else nullcontext():
+            same_images(self.folder, self.images, chief)
             if chief or not _is_trained(self.recipe, self.folder):
                 model = train(self.recipe, self.folder, self.images, self.strategy, self.experiment)
             if not chief:
@@ -244,11 +246,8 @@ def load_images(recipe: Recipe) -> data.ImageSource:
         "train_examples": recipe.train_examples,
         "test_examples": recipe.test_examples,
         "skip_damaged": recipe.skip_damaged,
+        "seed": recipe.seed,
     }
-    images: data.ImageSource
     if recipe.is_streamed:
-        images = data.stream(recipe.dataset, **settings)
-    else:
-        images = data.MemorySource(data.load(recipe.dataset, **settings))
-    data.steps_per_epoch(images.train_count, recipe.batch_size)  # an error before a folder is made
-    return images
+        return data.stream(recipe.dataset, **settings)
+    return data.MemorySource(data.load(recipe.dataset, image_size=recipe.image_size, **settings))
