@@ -71,6 +71,8 @@ class TestRecipe:
             ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs=3"),
             ({"batch_size": 0}, "batch_size=0"),
             ({"learning_rate": 0.0}, "learning_rate=0"),
+            ({"learning_rate": float("nan")}, "learning_rate=nan must be a finite"),
+            ({"weight_decay": float("inf")}, "weight_decay=inf must be a finite"),
         ],
     )
     def test_bad_settings(self, settings, message):
