@@ -3,17 +3,14 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 import tensorflow as tf
+from matplotlib import font_manager, ticker
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from siman_larq.training.files import write_atomically
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib import font_manager, ticker
 
 __all__ = [
     "plot_confusion",
@@ -29,7 +26,8 @@ _BLUE, _RIGHT, _WRONG = "#4472a8", "#2a7f3f", "#b3261e"
 def plot_curves(history: list[dict[str, str]], path: Path) -> None:
     """Draws loss and accuracy of every epoch, from the rows of history.csv."""
     epochs = [int(row["epoch"]) + 1 for row in history]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    figure = _figure((9, 3.5))
+    axes = figure.subplots(1, 2)
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "test")):
             values = [float(row.get(key) or "nan") for row in history]
@@ -48,7 +46,8 @@ def plot_weights(layers: Sequence[tf.keras.layers.Layer], path: Path) -> None:
     columns = min(6, max(len(layers), 1))
     rows = max(-(-len(layers) // columns), 1)
     size = (max(2.1 * columns, 4.2), 1.7 * rows + 0.6)
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure = _figure(size)
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(layers) :]:
         axis.axis("off")
     for axis, layer in zip(axes.flat, layers, strict=False):
@@ -65,7 +64,8 @@ def plot_weights(layers: Sequence[tf.keras.layers.Layer], path: Path) -> None:
 def plot_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
     """Draws numbers of images, true classes by predicted ones, coloured by their share."""
     side = 2.4 + 0.48 * len(matrix)
-    figure, axis = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
+    figure = _figure((side + 0.6, side))
+    axis = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), number in np.ndenumerate(matrix):
@@ -94,7 +94,8 @@ def plot_most_confused(
 ) -> None:
     """Draws how many images of a class were taken for another; `pairs` begin with the most."""
     pairs = pairs[::-1]
-    figure, axis = plt.subplots(figsize=(7, 1.0 + 0.27 * max(len(pairs), 1)), layout="constrained")
+    figure = _figure((7, 1.0 + 0.27 * max(len(pairs), 1)))
+    axis = figure.subplots()
     labels = [f"{label_of(names, a, 28)} → {label_of(names, b, 28)}" for a, b, _ in pairs]
     axis.barh(range(len(pairs)), [images for _, _, images in pairs], color=_BLUE)
     axis.set_yticks(range(len(pairs)), labels)
@@ -125,13 +126,8 @@ def plot_samples(
     """
     columns = min(8, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(max(1.45 * columns, 3), 1.85 * rows),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure = _figure((max(1.45 * columns, 3), 1.85 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label, answer in zip(axes.flat, pictures, labels, predicted, strict=False):
@@ -162,11 +158,12 @@ def _short(text: str, longest: int) -> str:
     return f"{text[:half]}…{text[-(longest - 1 - half) :]}"
 
 
-def _save(figure: Any, path: Path) -> None:
+def _figure(size: tuple[float, float]) -> Figure:
+    # Without pyplot, whose choice of a window is the user's.
+    return Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+
+
+def _save(figure: Figure, path: Path) -> None:
     content = io.BytesIO()
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
-    try:
-        figure.savefig(content, format="png", dpi=120)
-    finally:
-        plt.close(figure)
+    figure.savefig(content, format="png", dpi=120)
     write_atomically(path, content.getvalue())

@@ -55,6 +55,9 @@ class Progress(tf.keras.callbacks.Callback):
     def on_test_begin(self, logs: Any = None) -> None:
         self._bar.set_postfix_str("testing")
 
+    def on_test_end(self, logs: Any = None) -> None:
+        self._bar.set_postfix_str("")
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if logs and "loss" in logs:
             self._bar.set_postfix_str(f"loss {logs['loss']:.4f}", refresh=False)
