@@ -29,5 +29,5 @@ def register() -> None:
 
 # A saved model can be loaded once its classes are registered. Commands do so when they run, so
 # that their help need not wait for TensorFlow.
-if "siman_larq_cli" not in sys.modules:
+if "siman_larq_cli" not in sys.modules and sys.orig_argv[1:3] != ["-m", "siman_larq"]:
     register()

@@ -1,8 +1,10 @@
 """The commands `siman-larq` of siman_larq_cli."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import larq as lq
 import numpy as np
@@ -84,6 +86,21 @@ print(sorted({"tensorflow", "larq", "numpy"} & set(sys.modules)))
     for command in ("train-cifar", "train-imagenet", "convert", "verify", "tasks"):
         assert f"Usage: siman-larq {command} [OPTIONS]" in process.stdout
     assert lines[-1] == "[]"
+
+
+def test_help_of_the_module_and_of_scripts():
+    for command in (["-m", "siman_larq"], ["train/cifar.py"], ["train/imagenet.py"]):
+        process = subprocess.run(
+            [sys.executable, *command, "--help"],
+            env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert process.stdout.startswith("Usage: ")
+        assert "siman_larq.cli" in process.stderr
+        assert "tensorflow" not in process.stderr
 
 
 def test_convert_and_verify(model, folder, tmp_path):
