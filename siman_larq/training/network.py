@@ -39,12 +39,20 @@ def build_model(
 
     # Returns
         A compiled Keras model.
+
+    # Raises
+        ValueError: when the experiment's model has fewer outputs than there are classes.
     """
     tf.keras.utils.set_random_seed(recipe.seed)
     policy = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(recipe.precision)
     try:
         model = _network(recipe, num_classes) if experiment is None else _copy(experiment.model)
+        if experiment is not None and model.output_shape[-1] < num_classes:
+            raise ValueError(
+                f"The network has {model.output_shape[-1]} outputs, the data set {num_classes} "
+                f"classes: leave model.num_classes out, or set it to {num_classes}."
+            )
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             model = synchronised(model)
         steps = (train_count or recipe.batch_size) // recipe.batch_size
