@@ -14,6 +14,7 @@ __all__ = [
     "compiles_with_xla",
     "decays",
     "float32_policy",
+    "is_built",
     "quantizer_metrics",
     "with_constants",
 ]
@@ -48,6 +49,11 @@ def decays(optimizer: Any, variable: tf.Variable) -> bool:
     """
     uses = getattr(optimizer, "_use_weight_decay", None)
     return True if uses is None else bool(uses(variable))
+
+
+def is_built(optimizer: Any) -> bool:
+    """Whether a Keras optimizer has its variables, after which it takes no more exclusions."""
+    return bool(getattr(optimizer, "_built", False))
 
 
 def quantizer_metrics(quantizer: Any) -> dict[str, Any]:

@@ -2,15 +2,22 @@
 
 from typing import Any
 
+import larq as lq
 import tensorflow as tf
 
-from siman_larq._private import decays
+from siman_larq._private import decays, is_built
 from siman_larq.layers import SiMaNConv2D
 
 __all__ = ["check_no_l2"]
 
 _KERNELS = ("kernel", "depthwise", "pointwise")
 _L1_L2 = (tf.keras.regularizers.L1, tf.keras.regularizers.L2, tf.keras.regularizers.L1L2)
+# Ftrl's, which it applies to all weights.
+_ALWAYS = (
+    "l1_regularization_strength",
+    "l2_regularization_strength",
+    "l2_shrinkage_regularization_strength",
+)
 
 
 def check_no_l2(model: tf.keras.Model, optimizer: Any = None) -> None:
@@ -31,7 +38,8 @@ def check_no_l2(model: tf.keras.Model, optimizer: Any = None) -> None:
 
     # Raises
         ValueError: naming the layers whose binary kernel has a regularizer, or is subject to the
-            optimizer's weight decay, with the cure.
+            decay of the optimizer as it is now, with the cure. Keras's optimizers forget what
+            they were told to spare when they are saved; `CoupledDecaySGD` does not.
         TypeError: if `model` is not a Keras model.
 
     # References
@@ -40,20 +48,28 @@ def check_no_l2(model: tf.keras.Model, optimizer: Any = None) -> None:
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"check_no_l2: model={model!r} is no tf.keras.Model.")
     optimizer = optimizer or getattr(model, "optimizer", None)
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    layers = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)]
-    findings = []
-    for layer in layers:
-        findings += [f"{layer.name}: {found}" for found in _regularizers(layer)]
-        findings += [f"{layer.name}: {found}" for found in _decay(layer, optimizer)]
+    trained = {v.ref() for v in model.trainable_variables} if model.built else set()
+    findings: list[str] = []
+    cures: dict[str, None] = {}
+    for layer in model.submodules:
+        if not isinstance(layer, tf.keras.layers.Layer):
+            continue
+        for found in _regularizers(layer):
+            findings.append(f"{layer.name}: {found}")
+            cures["Leave the kernel_regularizer of these layers out."] = None
+        for variable in _binary_variables(layer):
+            part = _optimizer_of(optimizer, variable)
+            if variable.ref() in trained and (decay := _decay(part, variable, model)):
+                name = variable.name.split("/")[-1].split(":")[0]
+                findings.append(f"{layer.name}: {type(part).__name__}({decay}) on {name}")
+                cures[_cure(part)] = None
     if findings:
         raise ValueError(
             "Binary kernels are penalised; that drives their latent weights towards a Laplacian "
             "distribution and the code below one bit of entropy:\n  "
             + "\n  ".join(findings)
-            + "\nLeave the kernel_regularizer of these layers out; for weight decay call "
-            "optimizer.exclude_from_weight_decay(var_list=[...]) with their kernels and alpha."
+            + "\n"
+            + " ".join(cures)
         )
 
 
@@ -75,21 +91,58 @@ def _regularizers(layer: tf.keras.layers.Layer) -> list[str]:
     return found
 
 
-def _decay(layer: tf.keras.layers.Layer, optimizer: Any) -> list[str]:
-    decay = getattr(optimizer, "weight_decay", None)
-    if not decay:
-        return []
-    # A layer that holds layers repeats their weights, so only the layer's own attributes count.
+def _binary_variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
+    """A layer's own binary kernels, and the alpha of SiMaNConv2D."""
+    # A layer that holds layers repeats their weights, so only its own attributes count.
     variables = [
         value
         for value in vars(layer).values()
         if getattr(value, "precision", None) == 1 and isinstance(value, tf.Variable)
     ]
-    if isinstance(layer, SiMaNConv2D) and layer.built:
-        variables.append(layer.alpha)
+    return (
+        [*variables, layer.alpha] if isinstance(layer, SiMaNConv2D) and layer.built else variables
+    )
+
+
+def _optimizer_of(optimizer: Any, variable: tf.Variable) -> Any:
+    """The optimizer that moves a variable, of those that hold others."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    if isinstance(optimizer, lq.optimizers.CaseOptimizer):
+        for claims, part in optimizer.pred_opt_pairs:
+            if claims(variable):
+                return _optimizer_of(part, variable)
+        return _optimizer_of(optimizer.default, variable)
+    return optimizer
+
+
+def _decay(optimizer: Any, variable: tf.Variable, model: tf.keras.Model) -> str | None:
+    """The setting with which an optimizer decays a variable."""
+    settings = list(_ALWAYS)
+    if hasattr(optimizer, "excluded"):
+        spared = optimizer.excluded(model.trainable_variables)
+        settings += [] if any(one is variable for one in spared) else ["l2"]
+    if decays(optimizer, variable):
+        settings.append("weight_decay")
+    for setting in settings:
+        if strength := getattr(optimizer, setting, None):
+            return f"{setting}={float(strength):g}"
+    return None
+
+
+def _cure(optimizer: Any) -> str:
     name = type(optimizer).__name__
-    return [
-        f"{name}(weight_decay={float(decay):g}) on {variable.name.split('/')[-1].split(':')[0]}"
-        for variable in variables
-        if decays(optimizer, variable)
-    ]
+    if hasattr(optimizer, "excluded") and optimizer.l2:
+        return (
+            f"Give {name} spares_binary=True, or call "
+            "optimizer.exclude(siman_larq.training.binary_variables(model))."
+        )
+    if any(getattr(optimizer, setting, None) for setting in _ALWAYS):
+        return f"{name} can spare no weights; use another optimizer."
+    call = "optimizer.exclude_from_weight_decay(var_list=[...]) with their kernels and alpha"
+    if is_built(optimizer):
+        return (
+            f"This {name} is built, and one that was loaded has forgotten what it was told to "
+            f"spare: compile the model with a new one, after {call}."
+        )
+    return f"For weight decay call {call}."

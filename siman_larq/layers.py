@@ -112,6 +112,8 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
             shape=(self.filters,),
             initializer=self.alpha_initializer or self._mean_magnitude,
         )
+        # By which optimizers know it, also where a loaded variable has another name.
+        self.alpha.scales_binary = True
 
     def add_weight(self, name: str | None = None, *args: Any, **kwargs: Any) -> tf.Variable:
         if name == "kernel":

@@ -10,7 +10,7 @@ from siman_larq.checks import check_no_l2
 from siman_larq.layers import SiMaNConv2D
 from siman_larq.quantizers import SiMaNQuantizer
 from siman_larq.training.distribution import synchronised
-from siman_larq.training.optimizer import CoupledDecaySGD, binary_variables
+from siman_larq.training.optimizer import CoupledDecaySGD
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_optimizer
 
@@ -89,8 +89,9 @@ def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int, experi
     if recipe.style == "zoo":
         optimizer = zoo_optimizer(recipe, steps_per_epoch, experiment)
     else:
-        optimizer = CoupledDecaySGD(recipe.learning_rate, recipe.momentum, l2=recipe.weight_decay)
-        optimizer.exclude(binary_variables(model))
+        optimizer = CoupledDecaySGD(
+            recipe.learning_rate, recipe.momentum, l2=recipe.weight_decay, spares_binary=True
+        )
     metrics: list[Any] = ["accuracy"]
     if recipe.is_streamed:
         metrics.append(tf.keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"))

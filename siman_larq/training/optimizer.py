@@ -25,34 +25,89 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
         learning_rate: \\(\eta\\).
         momentum: \\(\mu\\).
         l2: \\(\lambda\\).
+        spares_binary: Whether binary kernels, and the alpha of `SiMaNConv2D`, have no decay in
+            whatever model.
+        excluded: Names of other variables without decay, as a config holds them.
         kwargs: As for `tf.keras.optimizers.SGD`.
     """
 
     def __init__(
-        self, learning_rate: Any = 0.1, momentum: float = 0.9, l2: float = 0.0, **kwargs: Any
+        self,
+        learning_rate: Any = 0.1,
+        momentum: float = 0.9,
+        l2: float = 0.0,
+        spares_binary: bool = False,
+        excluded: Iterable[str] = (),
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", "CoupledDecaySGD")
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
-        self.l2 = l2
-        self._excluded: set[int] = set()
+        self.l2, self.spares_binary = l2, spares_binary
+        # Sets, since Keras would put lists among the checkpoint's objects.
+        self._given: set[Any] = set()
+        self._named = frozenset(excluded)
 
     def exclude(self, variables: Iterable[tf.Variable]) -> None:
-        """Takes variables of the model out of the decay."""
-        self._excluded.update(id(variable) for variable in variables)
+        """Takes variables of the model out of the decay, also after saving and loading.
+
+        Loaded variables may have other names, but binary ones are known by their kind: if any of
+        these was excluded, all are after loading.
+        """
+        self._given.update(variable.ref() for variable in variables)
+
+    def excluded(self, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
+        """Those of a model's variables that have no decay.
+
+        # Raises
+            ValueError: when a name from a config does not mean one variable.
+        """
+        variables = list(variables)
+        found = [
+            variable
+            for variable in variables
+            if variable.ref() in self._given or (self.spares_binary and _is_binary(variable))
+        ]
+        for name in self._named - {_name(reference.deref()) for reference in self._given}:
+            named = [variable for variable in variables if _name(variable) == name]
+            if len(named) != 1:
+                raise ValueError(
+                    f"CoupledDecaySGD: {name!r} had no decay when the optimizer was saved, and "
+                    f"{len(named)} of the weights to train are called so; give each layer a name "
+                    "of its own, or compile with a new optimizer."
+                )
+            found += named
+        return found
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        grads_and_vars = list(grads_and_vars)
+        spared = {v.ref() for v in self.excluded(v for _, v in grads_and_vars)}
         # Every replica adds the decay, and then gradients are summed.
         l2 = self.l2 / tf.distribute.get_strategy().num_replicas_in_sync
         decayed = [
             (gradient, variable)
-            if gradient is None or id(variable) in self._excluded
+            if gradient is None or variable.ref() in spared
             else (gradient + l2 * tf.convert_to_tensor(variable), variable)
             for gradient, variable in grads_and_vars
         ]
         return super().apply_gradients(decayed, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l2": self.l2}
+        given = [reference.deref() for reference in self._given]
+        names = {_name(variable) for variable in given if not _is_binary(variable)}
+        return {
+            **super().get_config(),
+            "l2": self.l2,
+            "spares_binary": self.spares_binary or any(map(_is_binary, given)),
+            "excluded": sorted(names | self._named),
+        }
+
+
+def _name(variable: tf.Variable) -> str:
+    return variable.name.split(":")[0]
+
+
+def _is_binary(variable: tf.Variable) -> bool:
+    return getattr(variable, "precision", 32) == 1 or getattr(variable, "scales_binary", False)
 
 
 def binary_variables(model: tf.keras.Model) -> list[tf.Variable]:
