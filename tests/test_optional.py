@@ -4,8 +4,12 @@ import platform
 import sys
 
 import pytest
+from test_report import network, source
 
+from siman_larq import convert, verify
 from siman_larq._optional import require
+from siman_larq.training import recipe_for
+from siman_larq.training.report import finish
 
 
 @pytest.fixture
@@ -68,3 +72,21 @@ def test_a_package_that_is_broken(monkeypatch, tmp_path):
         require("hollow_package", extra="convert", purpose="convert")
     assert "No module named 'no_such_library'" in str(error.value)
     assert "--no-deps hollow-package==1.2." in str(error.value)
+
+
+@pytest.mark.usefixtures("without_lce")
+def test_a_training_without_lce_ends_with_the_model(tmp_path):
+    model = network(4)
+    table = finish(recipe_for("fashion_mnist_mini"), tmp_path, model, source("abcd"))
+    assert {path.name for path in tmp_path.iterdir()} == {"model.keras"}
+    assert "accuracy, Keras, 40 images" in table
+    assert f"The trained model is {tmp_path / 'model.keras'}. The 1-bit file needs" in table
+
+
+@pytest.mark.usefixtures("without_lce")
+def test_what_needs_lce_says_so():
+    model = network(4)
+    with pytest.raises(ImportError, match="convert needs larq-compute-engine"):
+        convert(model)
+    with pytest.raises(ImportError, match="larq-compute-engine"):
+        verify(model, b"no file", source("abcd").test_sample(2, (32, 32, 3))[0])

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq import data
+from siman_larq._optional import require
 from siman_larq._scopes import quantized
 from siman_larq.choices import ZOO_MODELS
 from siman_larq.conversion import Report, convert, verify
@@ -38,7 +39,8 @@ _SAMPLES = 16
 def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.ImageSource) -> str:
     """Converts and verifies a trained model and writes everything into its run folder.
 
-    Everything is made anew, also where an earlier report is there, whole or in part.
+    Everything is made anew, also where an earlier report is there, whole or in part. Without Larq
+    Compute Engine the model alone is saved and tested, and the table says so.
 
     # Arguments
         recipe: The recipe of the run.
@@ -55,6 +57,14 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
     say(f"Testing on {images.test_count:,} images.")
     tested = answers(model, images, evaluation_batch(recipe))
+    try:
+        require("larq_compute_engine", extra="convert", purpose="The 1-bit file")
+    except ImportError as error:
+        # Training does without it; a model is converted where there is a wheel.
+        return (
+            f"accuracy, Keras, {len(tested.labels):,} images  {tested.accuracy:.2%}\n"
+            f"The trained model is {folder / 'model.keras'}. {error}"
+        )
     say("Converting to a 1-bit file.")
     # Larq Zoo's dense layers have no 1-bit op; the table says what was left float.
     is_zoo = recipe.model in ZOO_MODELS
