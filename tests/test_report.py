@@ -91,7 +91,7 @@ class TestFinish:
         folder, _, table = run
         figures = json.loads((folder / "report.json").read_text())
         assert figures["rewritten"] == figures["packed"] == ["tiny"]
-        assert figures["agreement"] == 1
+        assert figures["agreement"] == figures["equal"] == 1
         assert figures["max_abs_difference"] < 1e-4
         assert figures["kernel"] == "LCE indirect"
         assert "LCE indirect" in table

@@ -119,6 +119,8 @@ def _figures(
         "keras_accuracy_verified": top1(report.keras_outputs),
         "tflite_accuracy_verified": top1(report.tflite_outputs),
         "agreement": report.agreement,
+        "equal": report.outputs[0].equal,
+        "tolerance": report.tolerance,
         "max_abs_difference": report.max_abs_difference,
         "kernel": report.kernel,
         "packed": report.packed,

@@ -18,6 +18,7 @@ def table(figures: dict[str, Any]) -> str:
         (f"accuracy, Keras, first {n:,}", f"{figures['keras_accuracy_verified']:.2%}"),
         (f"accuracy, TFLite, first {n:,}", f"{figures['tflite_accuracy_verified']:.2%}"),
         ("agreement of top-1", f"{figures['agreement']:.2%}"),
+        (f"images equal within {figures['tolerance']:.2g}", f"{figures['equal']:.2%}"),
         ("largest difference of outputs", f"{figures['max_abs_difference']:.2g}"),
         ("kernel that ran the file", figures["kernel"]),
         ("file size", f"{size:,} bytes"),
