@@ -44,5 +44,6 @@ def _named(model: tf.keras.Model, variable: tf.Variable) -> str:
         and any(weight is variable for weight in part.weights)
     ]
     name = variable.name.split(":")[0].rpartition("/")[2]
-    owner = min(owners, key=lambda layer: len(layer.weights), default=model)
+    # Of those with equally few weights the last, since what holds others comes before them.
+    owner = min(reversed(owners), key=lambda layer: len(layer.weights), default=model)
     return f"{name!r} of layer {owner.name!r}"
