@@ -42,6 +42,8 @@ def model():
         [
             tf.keras.layers.Input((8, 8, 32)),
             SiMaNConv2D(32, 3, name="siman"),
+            # Moves sums of 0 away from the next layer's threshold.
+            tf.keras.layers.BatchNormalization(beta_initializer="ones"),
             lq.layers.QuantConv2D(
                 8, 3, padding="same", input_quantizer="ste_sign", kernel_quantizer="siman"
             ),
@@ -113,6 +115,25 @@ def test_convert_and_verify(model, folder, tmp_path):
         assert result.exit_code == 0, result.output
         expected = siman_larq.verify(model, folder / "model.tflite", images[:2])
         assert result.stdout == f"{expected}\n"
+
+
+def test_disagreement_is_a_status(model, folder, tmp_path):
+    """Another model's file, and NaN."""
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 32)).astype("float32")
+    np.save(tmp_path / "images.npy", images)
+    files = (folder / "model.keras", folder / "model.tflite", "--images", tmp_path / "images.npy")
+    assert run("verify", *files, "--strict").exit_code == 0
+    other = tf.keras.models.clone_model(model)
+    other.set_weights(model.get_weights())
+    other.layers[-1].bias.assign_add([1.0] * 10)
+    other.save(tmp_path / "other.keras")
+    files = (tmp_path / "other.keras", *files[1:])
+    result = run("verify", *files)
+    assert result.exit_code == 0
+    assert "NO" in result.stdout
+    assert "The file does not agree" in refusal("verify", *files, "--strict")
+    np.save(tmp_path / "images.npy", images * np.nan)
+    assert "NaN or infinite values" in refusal("verify", *files)
 
 
 @pytest.mark.parametrize("name", ["model.h5", "saved model"])

@@ -18,6 +18,7 @@ __all__ = ["verify"]
 @click.option("--run-dir", type=PATH, help="A run folder, whose data set's test images to take.")
 @click.option("--examples", type=click.IntRange(min=1), default=1000, help="Only the first N.")
 @click.option("--runtime", type=click.Choice(["lce", "siman"]), default="lce", help="What runs it.")
+@click.option("--strict", is_flag=True, help="Status 1 unless all outputs of all images are equal.")
 @version
 def verify(
     model: Path,
@@ -26,8 +27,13 @@ def verify(
     run_dir: Path | None,
     examples: int,
     runtime: str,
+    strict: bool,
 ) -> None:
-    """Runs MODEL and TFLITE, the file made from it, on the same images, and compares them."""
+    """Runs MODEL and TFLITE, the file made from it, on the same images, and compares them.
+
+    In deep networks rounding may turn a sign in a few images, so only NaN and infinite values end
+    with status 1, and with --strict any difference above rounding.
+    """
     if bool(images) == bool(run_dir):
         raise click.ClickException("Give either --images or --run-dir, to say what to run on.")
     for path in (model, tflite, images, run_dir):
@@ -41,6 +47,10 @@ def verify(
         say("running the model and the file")
         report = siman_larq.verify(network, tflite, _first(sample, examples), runtime=runtime)
     click.echo(report)
+    if any(output.not_finite for output in report.outputs):
+        raise click.ClickException("There are NaN or infinite values in the outputs.")
+    if strict and not report.agrees:
+        raise click.ClickException("The file does not agree with the model on all images.")
 
 
 def _read(path: Path) -> Any:
