@@ -144,7 +144,7 @@ class TestStreams:
             read_all(data.stream("photos", copy))
         source = data.stream("photos", copy, skip_damaged=20)
         assert source.train_count == 60 - (len(records) - number)
-        assert sum(len(y) for _, y in read_all(source, batch_size=1)) == source.train_count
+        assert sum(1 for _ in source.train.in_order()) == source.train_count
 
     def test_files_with_more_records_than_described(self, copy, shard):
         records = records_of(shard)
@@ -207,14 +207,14 @@ class TestLeavingOut:
 
     def test_resumed_and_shared_batches_are_the_same(self, damaged):
         source = data.stream("photos", damaged, skip_damaged=3)
-        whole = read_all(source, batch_size=8, epochs=3)
+        whole = read_all(source, batch_size=8, epochs=2)
         resumed = data.stream("photos", damaged, skip_damaged=3)
         for ours, theirs in zip(
-            read_all(resumed, batch_size=8, epochs=3, first_epoch=1), whole[7:], strict=True
+            read_all(resumed, batch_size=8, epochs=2, first_epoch=1), whole[7:], strict=True
         ):
             np.testing.assert_array_equal(ours[0], theirs[0])
         halves = [
-            read_all(source, batch_size=8, share=data.Share(index, 2), epochs=3)
+            read_all(source, batch_size=8, share=data.Share(index, 2), epochs=2)
             for index in range(2)
         ]
         for batch, *parts in zip(whole, *halves, strict=True):

@@ -101,7 +101,7 @@ class TestLayout:
         (folder / ".git").mkdir()
         source = opened(folder)
         assert len(source.class_names) == 3
-        assert "1 files beside the folders not used" in source.source
+        assert f"1 files beside the folders in {folder} not used" in source.source
         assert "1 files that are no pictures not used: notes.txt" in source.source
 
     @pytest.mark.parametrize(
@@ -114,6 +114,10 @@ class TestLayout:
             (lambda root: save(root / "dog" / "1.png"), "dog has one picture: it needs two"),
             (lambda root: save(root / "ape" / "x" / "1.png"), r"ape holds folders \(x\)"),
             (lambda root: save(root / "Train" / "ape" / "1.png"), "split 'Train' and also"),
+            (
+                lambda root: [save(root / "train" / "x" / "1.png"), save(root / "val" / "1.png")],
+                "val needs a folder for each class, as .*train has",
+            ),
         ],
     )
     def test_other_layouts_are_refused(self, folder, change, message):
@@ -121,6 +125,17 @@ class TestLayout:
         with pytest.raises((ValueError, DatasetNotFoundError), match=message) as caught:
             load(folder)
         assert "\n" not in str(caught.value)
+
+    def test_copies_of_trained_pictures_are_said(self, tmp_path):
+        fill(tmp_path / "train")
+        shutil.copytree(tmp_path / "train" / "bee", tmp_path / "test" / "bee")
+        assert "5 tested on are copies of trained ones, such as" in load(tmp_path).source
+
+    def test_folders_below_classes_that_are_tested(self, tmp_path):
+        fill(tmp_path / "train")
+        save(tmp_path / "test" / "bee" / "more" / "1.png")
+        with pytest.raises(ValueError, match=r"test/bee holds folders \(more\)"):
+            load(tmp_path)
 
     def test_a_class_that_is_only_tested(self, tmp_path):
         fill(tmp_path / "train")
@@ -274,7 +289,7 @@ class TestDamage:
                 with data.damage_explained(source):
                     list(
                         source.train_batches(
-                            batch_size=4, image_shape=SHAPE, seed=0, first_epoch=0, epochs=9
+                            batch_size=4, image_shape=SHAPE, seed=0, first_epoch=0, epochs=2
                         )
                     )
             return source

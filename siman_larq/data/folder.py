@@ -95,7 +95,13 @@ def list_folder(directory: str, seed: int) -> PictureFolder:
         )
     train_root, test_root, notes = _layout(root)
     class_names = tuple(_folders(train_root))
-    _check_names(train_root, class_names)
+    if len(class_names) < 2:
+        found = f"only {class_names[0]!r}" if class_names else "no folder"
+        raise ValueError(
+            f"{train_root} has {found}: a classification needs a folder of pictures for each of "
+            "two classes or more."
+        )
+    _check_names(train_root)
     train, others = _pictures(train_root, class_names, seed)
     if test_root is None:
         train, test = _split(train, class_names, train_root)
@@ -106,8 +112,12 @@ def list_folder(directory: str, seed: int) -> PictureFolder:
                 f"{test_root} has the classes {unknown}, which {train_root} lacks: nothing could "
                 "learn them."
             )
+        _check_names(test_root)
         test, more = _pictures(test_root, class_names, seed)
         others += more
+    trained = {picture.checksum for picture in train}
+    if common := [picture.path for picture in test if picture.checksum in trained]:
+        notes.append(f"{len(common)} tested on are copies of trained ones, such as {common[0]}")
     _check_counts(class_names, train, test, train_root, test_root, notes)
     if others:
         more_of_them = ", ..." if len(others) > _SHOWN else ""
@@ -126,22 +136,31 @@ def _layout(root: Path) -> tuple[Path, Path | None, list[str]]:
     if train is None:
         return root, None, _loose(root)
     tests = [names[name] for name in _TEST if name in names]
+    flat = [name for name in _folders(root) if name.lower() in _TEST and name not in tests]
+    if flat:
+        raise ValueError(f"{root / flat[0]} needs a folder for each class, as {root / train} has.")
     if strange := sorted(set(_folders(root)) - {train, *tests}):
         raise ValueError(
             f"{root} has the split {train!r} and also {strange}: name the other split 'test', and "
             "put what belongs to neither elsewhere."
         )
-    unused = [f"{root / name} not used" for name in tests[1:]]
-    return root / train, root / tests[0] if tests else None, unused + _loose(root)
+    notes = [f"{root / name} not used" for name in tests[1:]]
+    for folder in (root, root / train, *(root / name for name in tests[:1])):
+        notes += _loose(folder)
+    return root / train, root / tests[0] if tests else None, notes
 
 
 def _loose(root: Path) -> list[str]:
     loose = [name for name in _visible(root) if not (root / name).is_dir()]
-    return [f"{len(loose)} files beside the folders not used"] if loose else []
+    return [f"{len(loose)} files beside the folders in {root} not used"] if loose else []
 
 
 def _visible(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not name.startswith(_IGNORED))
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be listed ({error.strerror}).") from None
+    return sorted(name for name in names if not name.startswith(_IGNORED))
 
 
 def _folders(folder: Path) -> list[str]:
@@ -150,14 +169,8 @@ def _folders(folder: Path) -> list[str]:
     return [name for name in _visible(folder) if (folder / name).is_dir()]
 
 
-def _check_names(root: Path, names: tuple[str, ...]) -> None:
-    if len(names) < 2:
-        found = f"only {names[0]!r}" if names else "no folder"
-        raise ValueError(
-            f"{root} has {found}: a classification needs a folder of pictures for each of two "
-            "classes or more."
-        )
-    for name in names:
+def _check_names(root: Path) -> None:
+    for name in _folders(root):
         if inner := _folders(root / name):
             raise ValueError(
                 f"The class folder {root / name} holds folders ({', '.join(inner[:_SHOWN])}): "

@@ -17,7 +17,10 @@ from siman_larq.data.damage import Damage, fault_of_picture
 
 __all__ = ["CURE", "FolderRecords", "Picture", "examined", "pixels_of"]
 
-CURE = "Repair it or take it away; or leave damaged pictures out with --skip-damaged N."
+CURE = (
+    "Repair it or take it away; or leave damaged pictures out: --skip-damaged N (in Python "
+    "skip_damaged=N)."
+)
 _FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF")  # MPO: JPEG with more behind it, of cameras
 _SUFFIXES = {".heic", ".heif", ".avif", ".svg", ".jxl", ".raw", ".dng", ".cr2", ".nef", ".arw"}
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")

@@ -229,7 +229,7 @@ def open_shards(
         DatasetCorruptError: If a file is missing, or more than `skip_damaged` records are damaged.
     """
     _check_features(builder, cure)
-    cure += " To leave damaged records out: --skip-damaged N."
+    cure += " To leave damaged records out: --skip-damaged N (in Python skip_damaged=N)."
     opened: list[ShardRecords] = []
     found: tuple[Damage, ...] = ()
     for argument, (split, asked) in wanted.items():
