@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import shallow
@@ -18,6 +19,7 @@ import tensorflow as tf
 from siman_larq import data, models
 from siman_larq.training import Recipe, build_model, create, reopen, train
 from siman_larq.training.callbacks import Checkpoints
+from siman_larq.training.cli import carry_out
 
 RECIPE = Recipe(
     dataset="fashion_mnist_mini",
@@ -210,6 +212,7 @@ def test_another_network(folder, images, monkeypatch):
 
 
 def test_what_a_killed_run_was_writing_is_cleared(folder, trained):
+    folder = folder.rename(folder.with_name(ODD))
     checkpoints = folder / "checkpoints"
     (checkpoints / "ckpt-4_temp").mkdir()
     (checkpoints / "ckpt-4_temp" / "part-0").write_bytes(b"x")
@@ -250,6 +253,58 @@ def test_two_processes_in_one_folder(folder):
             reopen(folder).carry_out()
         other.kill()
     assert {name: size for name, size in listed(folder).items() if name != ".lock"} == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "Expecting value"),
+        ('{"levels": [-1, 1], "mixup": 0.5}', "it has no option mixup"),
+        ('{"levels": [-1, 1], "model": "resnet56"}', "resnet56.*resnet20"),
+        ('{"levels": [-1, 1], "epochs": "many"}', "not supported"),
+        ("[]", "indices"),
+    ],
+)
+def test_recipes_of_other_versions(tmp_path, content, message):
+    (tmp_path / "recipe.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"recipe\.json is not a recipe of.*{message}.*go on with"):
+        reopen(tmp_path)
+    assert os.listdir(tmp_path) == ["recipe.json"]
+
+
+class Refused:
+    """What a command line gets, in place of a run."""
+
+    def __init__(self, folder, error):
+        self.recipe, self.folder, self.error = RECIPE, folder, error
+        self.strategy = tf.distribute.get_strategy()
+        self.images = type("Images", (), {"source": "nowhere"})
+
+    def carry_out(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device", "run/x"), "^run/x: No space left on device.*go on"),
+        (FileNotFoundError("run was removed."), "^run was removed. What run held"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "run/tensorboard/x; No space left"),
+            "No space left. What run held before is kept; .*go on: .*--resume",
+        ),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "--batch-size"),
+    ],
+)
+def test_errors_of_files_are_one_sentence(error, message):
+    with pytest.raises(click.ClickException, match=message):
+        carry_out(lambda: Refused(Path("run"), error), lambda folder: ["--resume", str(folder)])
+
+
+def test_a_place_for_runs_that_is_a_file(tmp_path):
+    (tmp_path / "runs").write_text("mine")
+    with pytest.raises(click.ClickException, match=r"runs.*(exists|a directory).*Nothing was st"):
+        carry_out(lambda: create(RECIPE, tmp_path / "runs"), lambda folder: [])
 
 
 def test_full_disk(images, trained, tmp_path, stop_after):

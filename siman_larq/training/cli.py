@@ -28,7 +28,7 @@ def carry_out(make_run: Callable[[], Run], again: Callable[[Path], list[str]]) -
     """
     try:
         run = make_run()
-    except (ValueError, FileNotFoundError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{_reason(error)}. Nothing was started.") from error
@@ -43,17 +43,27 @@ def carry_out(make_run: Callable[[], Run], again: Callable[[Path], list[str]]) -
     except tf.errors.DataLossError as error:
         raise click.ClickException(f"A file of {run.images.source} is damaged: {error}") from error
     except tf.errors.OpError as error:
-        if not isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        if isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            _start_again(error)
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        if "OOM" in reason:
+            raise click.ClickException(
+                f"The device's memory is full ({reason}); start anew with a smaller --batch-size."
+            ) from error
+        if str(run.folder) not in str(error):
             raise
-        _start_again(error)
+        raise click.ClickException(_kept(reason, run.folder, command)) from error
     except OSError as error:
-        raise click.ClickException(
-            f"{_reason(error)}. The last checkpoint in {run.folder} is kept; when the cause is "
-            f"mended, go on: {command}"
-        ) from error
+        raise click.ClickException(_kept(_reason(error), run.folder, command)) from error
     except (FloatingPointError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"run folder: {run.folder}")
+
+
+def _kept(reason: str, folder: Path, command: str) -> str:
+    return (
+        f"{reason}. What {folder} held before is kept; when the cause is mended, go on: {command}"
+    )
 
 
 def _reason(error: OSError) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from siman_larq.choices import CIFAR_MODELS, IMAGENET_MODELS, PRECISIONS, STRATEGIES, STYLES
@@ -122,9 +122,15 @@ class Recipe:
         try:
             values = json.loads(path.read_text())
             values["levels"] = tuple(values["levels"])
+            unknown = sorted(values.keys() - {field.name for field in fields(cls)})
+            if unknown:
+                raise ValueError(f"it has no option {', '.join(unknown)}")
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is not a recipe of this version ({error}).") from error
+            raise ValueError(
+                f"{path} is not a recipe of this version ({error}); go on with the version that "
+                "wrote it, or start anew in another folder."
+            ) from error
 
 
 def evaluation_batch(recipe: Recipe) -> int:
