@@ -267,7 +267,7 @@ def test_two_processes_in_one_folder(folder):
 )
 def test_recipes_of_other_versions(tmp_path, content, message):
     (tmp_path / "recipe.json").write_text(content)
-    with pytest.raises(ValueError, match=rf"recipe\.json is not a recipe of.*{message}.*go on with"):
+    with pytest.raises(ValueError, match=rf"recipe\.json is not a recipe.*{message}.*go on with"):
         reopen(tmp_path)
     assert os.listdir(tmp_path) == ["recipe.json"]
 
