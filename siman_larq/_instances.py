@@ -9,7 +9,7 @@ from siman_larq._scopes import leave_quantized
 __all__ = ["refuse_class", "refuse_tensor"]
 
 
-def refuse_tensor(name: str, value: Any, example: str) -> None:
+def refuse_tensor(name: str, argument: str, value: Any, example: str) -> None:
     """Larq calls whatever it is given as a quantizer: of a class, that makes an instance.
 
     # Raises
@@ -18,8 +18,8 @@ def refuse_tensor(name: str, value: Any, example: str) -> None:
     if tf.is_tensor(value) or isinstance(value, tf.Variable):
         leave_quantized()
         raise TypeError(
-            f"{name} was given as a class, in place of an instance; write {example}, with the "
-            "parentheses."
+            f"{name} got a tensor as its {argument}, as happens when a layer is given the class in "
+            f"place of an instance; write {example}, with the parentheses."
         )
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from siman_larq._instances import refuse_tensor
 from siman_larq._scopes import quantized
-from siman_larq.filters import checked_axes
+from siman_larq.filters import axes_by_name, checked_axes
 from siman_larq.math import clamp_magnitudes
 
 __all__ = ["PercentileClip"]
@@ -32,7 +32,7 @@ class PercentileClip(tf.keras.constraints.Constraint):
     !!! example
         ```python
         layer = lq.layers.QuantConv2D(
-            64, 3, kernel_quantizer="siman", kernel_constraint=PercentileClip(15.0)
+            64, 3, kernel_quantizer="siman_pm1", kernel_constraint=PercentileClip(15.0)
         )
         ```
 
@@ -56,7 +56,7 @@ class PercentileClip(tf.keras.constraints.Constraint):
     """
 
     def __init__(self, percent: float = 0.0, filter_axes: Any = None) -> None:
-        refuse_tensor("PercentileClip", percent, "kernel_constraint=PercentileClip()")
+        refuse_tensor("PercentileClip", "percent", percent, "kernel_constraint=PercentileClip()")
         value = _checked_percent(percent)
         self.filter_axes = checked_axes("PercentileClip", filter_axes)
         # A variable, so that a new value reaches training steps that are already traced.
@@ -72,9 +72,10 @@ class PercentileClip(tf.keras.constraints.Constraint):
         self._percent.assign(_checked_percent(value))
 
     def __call__(self, w: tf.Tensor) -> tf.Tensor:
+        axes = self.filter_axes or axes_by_name(w)
         with quantized(False):
             w = tf.convert_to_tensor(w)
-        return clamp_magnitudes(w, self._percent, self.filter_axes or (-1,))
+        return clamp_magnitudes(w, self._percent, axes)
 
     def get_config(self) -> dict[str, Any]:
         axes = self.filter_axes and list(self.filter_axes)

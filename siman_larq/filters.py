@@ -6,6 +6,7 @@ import tensorflow as tf
 
 __all__ = [
     "Axes",
+    "axes_by_name",
     "checked_axes",
     "checked_kernel",
     "filter_axes",
@@ -54,6 +55,12 @@ def filter_axes(layer: tf.keras.layers.Layer, kernel: str = "kernel") -> Axes:
             )
         return (-3, -1)
     return (-1,)
+
+
+def axes_by_name(kernel: Any) -> Axes:
+    """The axes for a kernel of which nothing is known but, if it is a variable, its name."""
+    is_depthwise = isinstance(kernel, tf.Variable) and "depthwise_kernel" in kernel.name
+    return (-2, -1) if is_depthwise else (-1,)
 
 
 def tell_axes(layer: Any) -> None:

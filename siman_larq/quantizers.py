@@ -8,7 +8,7 @@ import tensorflow as tf
 from siman_larq._instances import refuse_tensor
 from siman_larq._private import BaseQuantizer, calling_layer
 from siman_larq._scopes import leave_quantized
-from siman_larq.filters import checked_axes, tell_axes
+from siman_larq.filters import axes_by_name, checked_axes, tell_axes
 from siman_larq.math import Threshold, magnitude_code, sample_sign
 
 __all__ = ["SampleSign", "SiMaNQuantizer"]
@@ -79,13 +79,14 @@ class SiMaNQuantizer(BaseQuantizer):
         filter_axes: The axes of the kernel that tell filters apart. `None`: those of the layer
             that calls the quantizer, by default the last. In transposed convolutions the filters
             lie along the axis before the last; in depthwise kernels every channel and multiplier
-            has one; in locally connected layers every position has its own.
+            has one; in locally connected layers every position has its own. Transposed and locally
+            connected layers must have been called, as models do, before their codes are read.
         metrics: An array of metrics to add to the layer. If `None` the metrics set in
             `larq.context.metrics_scope` are used. Currently only the `flip_ratio` metric is
             available.
 
     # Attributes
-        filter_axes: The axes in force; `None` until a layer has called the quantizer.
+        filter_axes: The axes in force; `None` until they are given or a layer is called.
 
     # Raises
         ValueError: for other levels, thresholds or axes; for a quantizer that is shared between
@@ -107,7 +108,8 @@ class SiMaNQuantizer(BaseQuantizer):
         filter_axes: Any = None,
         **kwargs: Any,
     ) -> None:
-        refuse_tensor("SiMaNQuantizer", levels, "kernel_quantizer=SiMaNQuantizer(levels=(-1, 1))")
+        example = "kernel_quantizer=SiMaNQuantizer(levels=(-1, 1))"
+        refuse_tensor("SiMaNQuantizer", "levels", levels, example)
         self.levels = _checked_levels(levels)
         self.threshold = _checked_threshold(threshold)
         self.filter_axes = checked_axes("SiMaNQuantizer", filter_axes)
@@ -126,7 +128,7 @@ class SiMaNQuantizer(BaseQuantizer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         _check_finite(inputs)
-        axes = self.filter_axes or (-1,)
+        axes = self.filter_axes or axes_by_name(inputs)
         return super().call(magnitude_code(inputs, self.levels, self.threshold, axes))
 
     def get_config(self) -> dict[str, Any]:
@@ -190,7 +192,7 @@ class SampleSign(BaseQuantizer):
     precision = 1
 
     def __init__(self, zero: int = 0, **kwargs: Any) -> None:
-        refuse_tensor("SampleSign", zero, "input_quantizer=SampleSign()")
+        refuse_tensor("SampleSign", "zero", zero, "input_quantizer=SampleSign()")
         if zero not in (0, 1):
             raise ValueError(f"SampleSign: zero={zero!r} is not a value of sign(0); use 0 or 1.")
         self.zero = int(zero)

@@ -87,6 +87,20 @@ def test_annealed_constraints_know_the_filters():
     assert PercentileClip.from_config(clip.get_config()).filter_axes == (-2,)
 
 
+def test_depthwise_kernels_before_a_call():
+    clip = PercentileClip()
+    layer = lq.layers.QuantDepthwiseConv2D(
+        3, depthwise_quantizer="siman", depthwise_constraint=clip, use_bias=False
+    )
+    layer.build((None, 6, 6, 4))
+    kernel = layer.depthwise_kernel.numpy()
+    with lq.context.quantized_scope(True):
+        (coded,) = layer.get_weights()
+    np.testing.assert_array_equal(coded, code_by_filter(kernel, "depthwise"))
+    centred = clip(layer.depthwise_kernel)
+    np.testing.assert_allclose(centred, kernel - kernel.mean((0, 1), keepdims=True), atol=1e-6)
+
+
 def test_filters_that_disagree():
     shared = SiMaNQuantizer()
     maps = tf.random.normal((2, 6, 6, 4))

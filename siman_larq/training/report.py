@@ -157,12 +157,13 @@ def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
     rows = []
     for layer in binary_layers(model):
         filters = layer.kernel.shape[-1]
-        latent = layer.kernel.numpy().reshape(-1, filters)
+        latent = layer.kernel.numpy().reshape(-1, filters).astype(np.float64)
         with quantized(True):
             code = layer.kernel.numpy().reshape(-1, filters)
         ones = np.clip((code == code.max()).mean(axis=0), 1e-12, 1 - 1e-12)
         entropy = -(ones * np.log2(ones) + (1 - ones) * np.log2(1 - ones))
-        z = (latent - latent.mean(0)) / np.maximum(latent.std(0), 1e-12)
+        deviation = latent.std(0)
+        z = (latent - latent.mean(0)) / np.where(deviation > 0, deviation, 1)
         rows.append(
             {
                 "layer": layer.name,
