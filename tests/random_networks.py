@@ -23,8 +23,8 @@ _LIMIT = 180  # seconds for a network, before its process is ended
 
 
 def _seeds(text: str) -> list[int]:
-    first, _, last = text.partition("-")
-    return list(range(int(first), int(last or first) + 1))
+    ranges = [part.split("-") for part in text.split(",")]
+    return [seed for ends in ranges for seed in range(int(ends[0]), int(ends[-1]) + 1)]
 
 
 def _worker() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seeds", type=_seeds, default=_seeds("0-299"), help="such as 0-299")
+    parser.add_argument("--seeds", type=_seeds, default=_seeds("0-299"), help="such as 0-299,412")
     parser.add_argument("--output", type=Path, default=Path("random-networks.csv"))
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
