@@ -185,15 +185,21 @@ def test_pixels_become_floats_as_in_keras():
         )
 
 
-def test_half_precision():
-    inputs = tf.keras.Input((4,), dtype="float16")
-    model = randomised(tf.keras.Model(inputs, layers.Dense(3, dtype="mixed_float16")(inputs)))
-    twin = randomised(
-        tf.keras.Sequential([tf.keras.Input((4,), name=inputs.name), layers.Dense(3)])
-    )
-    report = verify(model, file_of(twin), images(5, 4))
+@pytest.mark.parametrize(
+    ("policy", "tolerance"), [("mixed_float16", 2**-8), ("mixed_bfloat16", 2**-5)]
+)
+def test_half_precision(policy, tolerance):
+    model = tf.keras.Sequential([tf.keras.Input((4,)), layers.Dense(3, dtype=policy)])
+    report = verify(randomised(model), file_of(dense(3)), images(5, 4))
     assert report.agrees
-    assert 1e-4 < report.tolerance < 0.01
+    assert report.tolerance == tolerance
+    assert report.max_abs_difference > 0
+
+
+def test_inputs_of_a_type_that_no_file_has():
+    model = tf.keras.Sequential([tf.keras.Input((4,), dtype="float16"), layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"input of dtype float16.*dtype='float32'"):
+        verify(model, file_of(dense(3)), images(2, 4))
 
 
 def test_integer_outputs_must_be_the_same():

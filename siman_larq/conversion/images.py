@@ -11,9 +11,9 @@ __all__ = ["flat_images"]
 
 
 def flat_images(model: tf.keras.Model, inputs: Inputs, images: Any) -> list[np.ndarray]:
-    """Arrays for the inputs of a model, in its order and of its types, with a first axis of images.
+    """Arrays for the inputs of a model, in its order, with a first axis of images.
 
-    As in Keras integers become floats without scaling.
+    They may be cast to the types of the inputs, but are not yet: all at once they take memory.
 
     # Arguments
         model: The model, for messages.
@@ -102,12 +102,10 @@ def _checked(model: tf.keras.Model, label: str, spec: tf.TensorSpec, value: Any)
             f"verify: images of shape {array.shape}{label} cannot be compared; model "
             f"{model.name!r} takes (images{sample}), and at least one."
         )
-    cast = array.astype(wanted)
-    is_integer = np.issubdtype(wanted, np.integer)
-    if is_integer and array.dtype != wanted and not np.array_equal(cast, array):
+    if np.issubdtype(wanted, np.integer) and not np.array_equal(array.astype(wanted), array):
         raise ValueError(
             f"verify: images of {array.dtype}{label} are no {wanted.name}, which model "
             f"{model.name!r} takes; casting would change values in "
             f"[{array.min():g}, {array.max():g}]. Give {wanted.name}."
         )
-    return cast
+    return array

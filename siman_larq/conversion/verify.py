@@ -19,6 +19,8 @@ from siman_larq.conversion.size import float32_bytes, theoretical_bytes
 
 __all__ = ["verify"]
 
+_LAST_PLACES = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+
 
 def verify(
     model: tf.keras.Model,
@@ -121,10 +123,8 @@ def _check_options(
 def _last_place(model: tf.keras.Model) -> float:
     """The unit in the last place of the coarsest type that a model computes in."""
     parts = [model, *model.submodules]
-    names = {part.compute_dtype for part in parts if isinstance(part, tf.keras.layers.Layer)}
-    types = [tf.as_dtype(name) for name in names if name]
-    places = [tf.experimental.numpy.finfo(t.as_numpy_dtype).eps for t in types if t.is_floating]
-    return float(max(places, default=0))
+    types = {part.compute_dtype for part in parts if isinstance(part, tf.keras.layers.Layer)}
+    return max(_LAST_PLACES.get(name, 0.0) for name in types)
 
 
 class _KerasRunner:
@@ -163,14 +163,17 @@ class _Steps:
             shape.rank is None or (shape.rank > 0 and shape[0] == fixed) for shape in keras.shapes
         )
         self._least = fixed or self.of_file
+        self._types = [spec.dtype.as_numpy_dtype for spec in inputs.specs]
         # Without an axis of images an output is that of a whole step, which then is the file's.
         wanted = batch_size if self._is_per_image and fixed is None else 1
         self._of_model = -(-wanted // self._least) * self._least
 
     def steps(self, arrays: list[np.ndarray]) -> Iterator[tuple[list[np.ndarray], int]]:
-        """The images of each step, filled up with the last, and how many count."""
+        """The images of each step, cast and filled up with the last, and how many count."""
         for start in range(0, len(arrays[0]), self._of_model):
-            values = [array[start : start + self._of_model] for array in arrays]
+            parts = [array[start : start + self._of_model] for array in arrays]
+            # As Keras casts: integers become floats without scaling.
+            values = [p.astype(t, copy=False) for p, t in zip(parts, self._types, strict=True)]
             count = len(values[0])
             missing = -count % self._least
             if missing:
