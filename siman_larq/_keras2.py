@@ -30,11 +30,6 @@ def require_keras2() -> None:
             "which larq-compute-engine, and TensorFlow up to 2.19, have no wheel."
         )
     series = _series_of_tensorflow()
-    if not (2, 15) <= series <= (2, 19):
-        raise ImportError(
-            f"siman-larq needs TensorFlow 2.15 to 2.19, and {series[0]}.{series[1]} is installed; "
-            f"install one that fits: {INSTALL}"
-        )
     _require_old_protobuf()
     switched = _switch_to_tf_keras(series)
     import tensorflow as tf
@@ -96,13 +91,22 @@ def _series_of_tensorflow() -> tuple[int, int]:
             f"{INSTALL}"
         )
     # Not by importing it: with a wrong protobuf that ends deep inside.
-    found = next(filter(None, map(_version, DISTRIBUTIONS)), None)
+    name = next(filter(_version, DISTRIBUTIONS), None)
+    found = name and _version(name)
     if found is None:  # a build of one's own
         import tensorflow as tf
 
         found = tf.__version__
-    major, minor = found.split(".")[:2]
-    return int(major), int(minor)
+    major, minor = map(int, found.split(".")[:2])
+    if not (2, 15) <= (major, minor) <= (2, 19):
+        # `tensorflow` and `tensorflow-cpu` overwrite each other's files.
+        is_usual = name in (None, "tensorflow")
+        install = INSTALL if is_usual else f'pip install siman-larq "{name}>=2.15,<2.20"'
+        raise ImportError(
+            f"siman-larq needs TensorFlow 2.15 to 2.19, and {found} is installed; install one that "
+            f"fits: {install}"
+        )
+    return major, minor
 
 
 def _require_old_protobuf() -> None:

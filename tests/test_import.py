@@ -40,12 +40,20 @@ def test_what_is_installed_passes():
     assert require_keras2() is None
 
 
-@pytest.mark.parametrize("found", ["2.14.1", "2.20.0"])
-def test_another_tensorflow(versions, found):
-    versions["tensorflow"] = found
+@pytest.mark.parametrize(
+    ("name", "found", "cure"),
+    [
+        ("tensorflow", "2.14.1", 'pip install "siman-larq[tf]"'),
+        ("tensorflow", "2.20.0", 'pip install "siman-larq[tf]"'),
+        ("tensorflow-cpu", "2.20.0", 'pip install siman-larq "tensorflow-cpu>=2.15,<2.20"'),
+    ],
+)
+def test_another_tensorflow(versions, name, found, cure):
+    del versions["tensorflow"]
+    versions[name] = found
     assert message() == (
-        f"siman-larq needs TensorFlow 2.15 to 2.19, and {found[:-2]} is installed; install one "
-        'that fits: pip install "siman-larq[tf]"'
+        f"siman-larq needs TensorFlow 2.15 to 2.19, and {found} is installed; install one that "
+        f"fits: {cure}"
     )
 
 
