@@ -1,6 +1,5 @@
 """Loads whole image data sets into memory, from what is already on this machine."""
 
-import dataclasses
 import importlib.resources
 import os
 import re
@@ -91,12 +90,14 @@ def load(
         )
     directory = None if data_dir is None else os.path.expanduser(data_dir)
     if name == "fashion_mnist_mini":
-        data = _read(name, _embedded_builder(), f"The cure: {_REINSTALL}.", asked, skip_damaged)
-        return dataclasses.replace(data, source=f"{data.source} (embedded in the package)")
+        origin = "fashion_mnist_mini 1.0.0, embedded in the package"
+        cure = f"The cure: {_REINSTALL}."
+        return _read(name, _embedded_builder(), origin, cure, asked, skip_damaged)
     builder = _builder(name, directory)
     if builder is not None and builder.info.splits:
         cure = f"The cure: delete the folder and run: {_preparation(name, directory)}"
-        return _read(name, builder, cure, asked, skip_damaged)
+        origin = f"{builder.info.full_name}, prepared by TFDS in {builder.data_dir}"
+        return _read(name, builder, origin, cure, asked, skip_damaged)
     if name == "fashion_mnist" and FASHION_MNIST_IDX_DIR.is_dir():
         return _load_idx(FASHION_MNIST_IDX_DIR, asked)
     raise _not_found(name, directory)
@@ -209,6 +210,7 @@ def _load_idx(directory: Path, asked: dict[str, int | None]) -> ImageData:
 def _read(
     name: str,
     builder: tfds.core.DatasetBuilder,
+    origin: str,
     cure: str,
     asked: dict[str, int | None],
     skip_damaged: int,
@@ -220,7 +222,6 @@ def _read(
     names = tuple(builder.info.features["label"].names)
     class_names = names if name.startswith("cifar") else FASHION_MNIST_CLASSES
     left_out = train.left_out + test.left_out
-    origin = f"{builder.info.full_name}, prepared by TFDS in {builder.data_dir}"
     return ImageData(
         name=name,
         train_images=train_images,

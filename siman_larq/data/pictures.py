@@ -151,6 +151,7 @@ class FolderRecords:
                 if fault:
                     yield Damage(picture.path, None, fault)
 
+    @tf.autograph.experimental.do_not_convert  # plain Python, and a loop over all files
     def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
         with tf.init_scope():  # so that they are no constants of a graph
             paths = tf.constant([os.fsencode(picture.path) for picture in self.pictures])
