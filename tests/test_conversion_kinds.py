@@ -1,5 +1,7 @@
 """Kinds of models that went wrong without a word, hung or crashed: right, or one clear refusal."""
 
+import cProfile
+import pstats
 import warnings
 from pathlib import Path
 
@@ -523,3 +525,18 @@ def test_nothing_is_printed_or_warned_of_where_all_is_well(capfd):
         warnings.simplefilter("error", UserWarning)
         convert(sequential(conv()))
     assert "larq_compute_engine" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_time_grows_as_the_layers_do():
+    def calls(count):
+        inputs = x = tf.keras.Input((8, 8, 8))
+        for _ in range(count):
+            x = layers.Add()([x, layers.BatchNormalization()(conv(8)(x))])
+        model = tf.keras.Model(inputs, x)
+        profile = cProfile.Profile()
+        profile.runcall(convert, model)
+        return pstats.Stats(profile).total_calls
+
+    # Calls, not seconds, which other work on the machine would change.
+    assert calls(40) < 4.4 * calls(10)
