@@ -18,6 +18,7 @@ import tensorflow as tf
 from siman_larq import data
 from siman_larq.data import Share
 from siman_larq.training import make_strategy
+from siman_larq.training.distribution import devices
 
 SCRIPT = [sys.executable, shallow.__file__, "--dataset", "fashion_mnist_mini", "--seed", "1"]
 SCRIPT += ["--train-examples", "256", "--test-examples", "64", "--batch-size", "32"]
@@ -81,6 +82,12 @@ class TestStrategies:
         monkeypatch.setenv("TF_CONFIG", config)
         with pytest.raises(ValueError, match=r"needs the environment variable TF_CONFIG.*cluster"):
             make_strategy("multiworker")
+
+    def test_devices_are_told(self):
+        assert devices(make_strategy("single")) == "CPU:0"
+        assert devices(make_strategy("mirrored")) == "CPU:0, CPU:1"
+        alone = tf.distribute.MirroredStrategy(["CPU:0"])
+        assert devices(alone) == "CPU:0; with one device, mirrored trains as single does"
 
     def test_batches_that_cannot_be_divided(self):
         with pytest.raises(ValueError, match=r"batch_size=10.*among 4 replicas.*multiple of 4"):

@@ -226,7 +226,7 @@ def test_what_a_killed_run_was_writing_is_cleared(folder, trained):
     assert "packed binary layers" in table
     assert_same(folder, trained)
     names = listed(folder)
-    assert not [name for name in names if "partial" in name or name == ".lock"]
+    assert not [name for name in names if "partial" in name or "lock" in name]
     assert (folder / "notes.txt").read_text() == "mine"
     assert all(names.values())
     assert json.loads((folder / "report.json").read_text())["packed"] == ["binary"]
@@ -244,7 +244,7 @@ sys.stdin.read()
 def test_two_processes_in_one_folder(folder):
     before = listed(folder)
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder / ".lock")],
+        [sys.executable, "-c", HOLD, str(folder / ".siman-larq.lock")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as other:
@@ -252,7 +252,9 @@ def test_two_processes_in_one_folder(folder):
         with pytest.raises(ValueError, match="Another process is at work in .*run"):
             reopen(folder).carry_out()
         other.kill()
-    assert {name: size for name, size in listed(folder).items() if name != ".lock"} == before
+    assert {
+        name: size for name, size in listed(folder).items() if name != ".siman-larq.lock"
+    } == before
 
 
 @pytest.mark.parametrize(
@@ -353,6 +355,8 @@ def test_other_peoples_folders(tmp_path):
         create(RECIPE, tmp_path, tmp_path / "thesis.tex")
     with pytest.raises(OSError, match="thesis"):
         create(RECIPE, tmp_path / "thesis.tex")
+    with pytest.raises(ValueError, match="not in UTF-8"):
+        create(RECIPE, tmp_path, tmp_path / os.fsdecode(b"\xff"))
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 

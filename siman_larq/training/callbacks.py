@@ -96,9 +96,10 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = logs or {}
         if not math.isfinite(logs.get("loss", 0.0)):
+            kept = "The checkpoint of the epoch before is kept; start" if epoch else "Start"
             raise FloatingPointError(
-                f"The loss became {logs['loss']} in epoch {epoch + 1}: the training diverged. The "
-                "checkpoint of the epoch before is kept; start anew with a lower --learning-rate."
+                f"The loss became {logs['loss']} in epoch {epoch + 1}: the training diverged. "
+                f"{kept} anew with a lower --learning-rate."
             )
         self._epochs_done.assign(epoch + 1)
         figures = {name: float(logs[name]) for name in sorted(logs)}

@@ -28,12 +28,13 @@ __all__ = [
 CHECKPOINTS = "checkpoints"
 HISTORY = "history.csv"
 RECIPE = "recipe.json"
-_LOCK = ".lock"
+_LOCK = ".siman-larq.lock"
 _LONGEST = 60
 
 
 def new_folder(recipe: Recipe, parent: Path) -> Path:
     """Makes a run folder with a name of its own, and puts the recipe in."""
+    _check_name(parent)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     is_folder = recipe.dataset.startswith(FOLDER)
     named = os.path.basename(recipe.dataset) if is_folder else recipe.dataset
@@ -58,6 +59,7 @@ def check_folder(folder: Path) -> bool:
     # Raises
         ValueError: when something else is.
     """
+    _check_name(folder)
     if (folder / RECIPE).is_file():
         return True
     if not folder.exists():
@@ -72,6 +74,16 @@ def check_folder(folder: Path) -> bool:
             "a run folder."
         )
     return False
+
+
+def _check_name(folder: Path) -> None:
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The name {os.fsencode(folder)!r} is not in UTF-8, which TensorFlow cannot read; give "
+            "another folder."
+        ) from error
 
 
 def epochs_done(folder: Path) -> int:
@@ -90,7 +102,7 @@ def claimed(folder: Path) -> Iterator[None]:
     lock = _locked(folder)
     try:
         for path in list(folder.iterdir()):
-            if path.name.endswith((PARTIAL, PARTIAL + ".keras")):
+            if path.name.endswith((PARTIAL, PARTIAL + ".keras")) and not path.is_dir():
                 path.unlink()
         checkpoints.clear(folder / CHECKPOINTS)
         yield
