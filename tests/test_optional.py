@@ -75,10 +75,13 @@ def test_a_package_that_is_broken(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("without_lce")
-def test_a_training_without_lce_ends_with_the_model(tmp_path):
+def test_a_training_without_lce_ends_with_the_model_and_its_report(tmp_path):
     model = network(4)
     table = finish(recipe_for("fashion_mnist_mini"), tmp_path, model, source("abcd"))
-    assert {path.name for path in tmp_path.iterdir()} == {"model.keras"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"model.keras", "input.json", "report.json", "confusion.png", "samples.png"}
+    assert "model.tflite" not in names
+    assert "The 1-bit file needs" in (tmp_path / "report.md").read_text()
     assert "accuracy, Keras, 40 images" in table
     assert f"The trained model is {tmp_path / 'model.keras'}. The 1-bit file needs" in table
 

@@ -37,10 +37,10 @@ _SAMPLES = 16
 
 @quantized(False)
 def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.ImageSource) -> str:
-    """Converts and verifies a trained model and writes everything into its run folder.
+    """Tests, converts and verifies a trained model and writes everything into its run folder.
 
     Everything is made anew, also where an earlier report is there, whole or in part. Without Larq
-    Compute Engine the model alone is saved and tested, and the table says so.
+    Compute Engine there is no 1-bit file, and the table says so.
 
     # Arguments
         recipe: The recipe of the run.
@@ -55,37 +55,48 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     (folder / "model.partial.keras").replace(folder / "model.keras")
     shape = model.input_shape[1:]
     settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
+    write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
     say(f"Testing on {images.test_count:,} images.")
     tested = answers(model, images, evaluation_batch(recipe))
+    sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)
+    history = _history(folder / "history.csv")
+    figures = _figures(recipe, images, tested) | _times(history)
     try:
         require("larq_compute_engine", extra="convert", purpose="The 1-bit file")
     except ImportError as error:
         # Training does without it; a model is converted where there is a wheel.
-        return (
-            f"accuracy, Keras, {len(tested.labels):,} images  {tested.accuracy:.2%}\n"
-            f"The trained model is {folder / 'model.keras'}. {error}"
-        )
-    say("Converting to a 1-bit file.")
-    # Larq Zoo's dense layers have no 1-bit op; the table says what was left float.
-    is_zoo = recipe.model in ZOO_MODELS
-    names = [layer.name for layer in binary_layers(model)] if is_zoo else []
-    converted = convert(model, allow_float=names, small_maps="rewrite")
-    tflite = add_input_settings(converted, settings)
-    write_atomically(folder / "model.tflite", tflite)
-    write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
-    sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)
-    say(f"Verifying the file on {len(labels):,} images, in Larq Compute Engine's interpreter.")
-    report = verify(model, tflite, sample)
+        figures |= {"no_file": str(error)}
+        predicted = tested.predicted[: len(labels)]
+    else:
+        tflite = _converted(recipe, model, settings)
+        write_atomically(folder / "model.tflite", tflite)
+        report = _verified(model, tflite, sample)
+        figures |= _figures_of_file(model, report, labels)
+        predicted = np.argmax(report.tflite_outputs, axis=-1)
     say("Drawing the report.")
-    history = _history(folder / "history.csv")
-    figures = _figures(recipe, images, tested, labels, report) | _times(history)
-    figures |= {"rewritten": [layer.name for layer in small_map_layers(model)]}
     figures |= {"codes": _codes(model), "recipe": asdict(recipe)}
     write_atomically(folder / "report.json", json.dumps(figures, indent=2) + "\n")
     _draw(folder, model, tested, history)
-    _draw_samples(folder, settings, images.class_names, sample, labels, report.tflite_outputs)
+    _draw_samples(folder, settings, images.class_names, sample, labels, predicted)
     write_atomically(folder / "report.md", text.markdown(figures, tested.names))
-    return text.table(figures)
+    table = text.table(figures)
+    if "no_file" in figures:
+        table += f"\nThe trained model is {folder / 'model.keras'}. {figures['no_file']}"
+    return table
+
+
+def _converted(recipe: Recipe, model: tf.keras.Model, settings: dict[str, Any]) -> bytes:
+    say("Converting to a 1-bit file, which takes a minute for large networks.")
+    # Larq Zoo's dense layers have no 1-bit op; the table says what was left float.
+    is_zoo = recipe.model in ZOO_MODELS
+    names = [layer.name for layer in binary_layers(model)] if is_zoo else []
+    return add_input_settings(convert(model, allow_float=names, small_maps="rewrite"), settings)
+
+
+def _verified(model: tf.keras.Model, tflite: bytes, sample: np.ndarray) -> Report:
+    note = ", which takes minutes for large ones" if max(sample.shape[1:]) > 64 else ""
+    say(f"Verifying the file on {len(sample):,} images in LCE's interpreter{note}.")
+    return verify(model, tflite, sample)
 
 
 def _history(path: Path) -> list[dict[str, str]]:
@@ -105,29 +116,11 @@ def _times(history: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
-def _figures(
-    recipe: Recipe, images: data.ImageSource, tested: Answers, labels: np.ndarray, report: Report
-) -> dict[str, Any]:
-    def top1(outputs: np.ndarray) -> float:
-        return float(np.mean(np.argmax(outputs, axis=-1) == labels))
-
+def _figures(recipe: Recipe, images: data.ImageSource, tested: Answers) -> dict[str, Any]:
     return {
         "test_images": len(tested.labels),
         "keras_accuracy": tested.accuracy,
         "keras_top5": tested.top5 if recipe.is_streamed else None,
-        "verified_images": len(labels),
-        "keras_accuracy_verified": top1(report.keras_outputs),
-        "tflite_accuracy_verified": top1(report.tflite_outputs),
-        "agreement": report.agreement,
-        "equal": report.outputs[0].equal,
-        "tolerance": report.tolerance,
-        "max_abs_difference": report.max_abs_difference,
-        "kernel": report.kernel,
-        "packed": report.packed,
-        "left_float": report.left_float,
-        "size_bytes": report.size_bytes,
-        "theoretical_bytes": report.theoretical_bytes,
-        "float32_bytes": report.float32_bytes,
         "confusion": tested.confusion().tolist() if _is_readable(tested) else None,
         "most_confused": [
             {"true": tested.names[true], "predicted": tested.names[predicted], "images": number}
@@ -136,6 +129,28 @@ def _figures(
         "data_source": images.source,
         "machine": _machine(),
         "tensorflow": tf.__version__,
+    }
+
+
+def _figures_of_file(model: tf.keras.Model, report: Report, labels: np.ndarray) -> dict[str, Any]:
+    def top1(outputs: np.ndarray) -> float:
+        return float(np.mean(np.argmax(outputs, axis=-1) == labels))
+
+    return {
+        "verified_images": len(labels),
+        "keras_accuracy_verified": top1(report.keras_outputs),
+        "tflite_accuracy_verified": top1(report.tflite_outputs),
+        "agreement": report.agreement,
+        "equal": report.outputs[0].equal,
+        "tolerance": report.tolerance,
+        "max_abs_difference": report.max_abs_difference,
+        "kernel": report.kernel,
+        "rewritten": [layer.name for layer in small_map_layers(model)],
+        "packed": report.packed,
+        "left_float": report.left_float,
+        "size_bytes": report.size_bytes,
+        "theoretical_bytes": report.theoretical_bytes,
+        "float32_bytes": report.float32_bytes,
     }
 
 
@@ -193,10 +208,9 @@ def _draw_samples(
     names: tuple[str, ...],
     inputs: np.ndarray,
     labels: np.ndarray,
-    outputs: np.ndarray,
+    predicted: np.ndarray,
 ) -> None:
-    """The first test images, and behind them those that the file got wrong."""
-    predicted = np.argmax(outputs, axis=-1)
+    """The first test images, and behind them others that were answered wrongly."""
     first = np.arange(min(_SAMPLES, len(labels)))
     wrong = np.flatnonzero(predicted != labels)
     shown = np.concatenate([first, wrong[wrong >= len(first)][:_SAMPLES]])

@@ -8,13 +8,23 @@ __all__ = ["duration", "markdown", "table"]
 
 def table(figures: dict[str, Any]) -> str:
     """The figures of report.json that matter most, as aligned lines."""
+    tests = f"{figures['test_images']:,} images"
+    rows = [(f"accuracy, Keras, {tests}", f"{figures['keras_accuracy']:.2%}")]
+    if figures["keras_top5"] is not None:
+        rows.append((f"top-5, Keras, {tests}", f"{figures['keras_top5']:.2%}"))
+    if "size_bytes" in figures:
+        rows += _rows_of_file(figures)
+    if figures["training_seconds"]:
+        rows.append(("training time", _time(figures)))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _rows_of_file(figures: dict[str, Any]) -> list[tuple[str, str]]:
     size, least, full = (figures[f"{key}_bytes"] for key in ("size", "theoretical", "float32"))
     n = figures["verified_images"]
     binary = len(figures["packed"]) + len(figures["left_float"])
-    tests = figures["test_images"]
     rows = [
-        (f"accuracy, Keras, {tests:,} images", f"{figures['keras_accuracy']:.2%}"),
-        (f"top-5, Keras, {tests:,} images", f"{figures['keras_top5'] or 0:.2%}"),
         (f"accuracy, Keras, first {n:,}", f"{figures['keras_accuracy_verified']:.2%}"),
         (f"accuracy, TFLite, first {n:,}", f"{figures['tflite_accuracy_verified']:.2%}"),
         ("agreement of top-1", f"{figures['agreement']:.2%}"),
@@ -30,14 +40,7 @@ def table(figures: dict[str, Any]) -> str:
         rows.append(("  left float", ", ".join(figures["left_float"])))
     if figures["rewritten"]:
         rows.append(("  rewritten for small maps", f"{len(figures['rewritten'])}"))
-    if figures["training_seconds"]:
-        rows.append(("training time", _time(figures)))
-    if n == tests:
-        del rows[2]
-    if figures["keras_top5"] is None:
-        del rows[1]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return rows[1:] if n == figures["test_images"] else rows
 
 
 def markdown(figures: dict[str, Any], names: Sequence[str]) -> str:
@@ -80,7 +83,7 @@ import tensorflow as tf
 model = tf.keras.models.load_model("model.keras")
 ```
 
-`model.tflite` is the same network in 1 bit, `input.json` tells how its inputs are prepared.
+{_about_file(figures)}
 
 ## Training
 
@@ -90,7 +93,7 @@ The recipe is in `recipe.json`, the figures of every epoch in `history.csv`.
 
 ## Answers
 
-The first test images, then others that the file got wrong (in red, with the truth below):
+The first test images, then others with a wrong answer (in red, with the truth below):
 
 ![Answers to test images](samples.png)
 
@@ -104,6 +107,12 @@ The first test images, then others that the file got wrong (in red, with the tru
 
 Kurtosis is of the latent weights, less that of a Gaussian.
 """
+
+
+def _about_file(figures: dict[str, Any]) -> str:
+    if "no_file" in figures:
+        return figures["no_file"]
+    return "`model.tflite` is the same network in 1 bit; it says itself how pictures are prepared."
 
 
 def _mistakes(figures: dict[str, Any], names: Sequence[str]) -> str:
