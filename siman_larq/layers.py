@@ -6,7 +6,7 @@ from typing import Any
 import larq as lq
 import tensorflow as tf
 
-from siman_larq._instances import refuse_class
+from siman_larq._instances import resolve
 from siman_larq._scopes import quantized
 from siman_larq.constraints import PercentileClip
 from siman_larq.math import mean_magnitude
@@ -58,7 +58,7 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
         `(batch, new_height, new_width, filters)`
 
     # Raises
-        ValueError: for `data_format="channels_first"`, which LCE cannot convert.
+        ValueError: for `data_format="channels_first"`, which LCE cannot convert, and unknown names.
         TypeError: for a class given as a quantizer or constraint in place of an instance.
 
     # References
@@ -84,18 +84,15 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
             kernel_quantizer = SiMaNQuantizer(levels=(-1, 1))
         if kernel_constraint == "default":
             kernel_constraint = PercentileClip()
-        refuse_class("input_quantizer", input_quantizer, "SampleSign()")
-        refuse_class("kernel_quantizer", kernel_quantizer, "SiMaNQuantizer(levels=(-1, 1))")
-        refuse_class("kernel_constraint", kernel_constraint, "PercentileClip()")
         super().__init__(
             filters,
             kernel_size,
             strides=strides,
             padding=padding,
             use_bias=use_bias,
-            input_quantizer=input_quantizer,
-            kernel_quantizer=kernel_quantizer,
-            kernel_constraint=kernel_constraint,
+            input_quantizer=resolve("input_quantizer", input_quantizer),
+            kernel_quantizer=resolve("kernel_quantizer", kernel_quantizer),
+            kernel_constraint=resolve("kernel_constraint", kernel_constraint),
             **kwargs,
         )
         if self.data_format != "channels_last":

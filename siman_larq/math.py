@@ -244,7 +244,7 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
 
     # Returns
         Tensor of the same shape and floating-point dtype. Computed in float32, for float64
-        activations in float64.
+        activations in float64. With `zero=0`, samples without a finite mean give NaN.
 
     # Raises
         TypeError: for activations without a sign, such as complex numbers.
@@ -261,7 +261,11 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
     @tf.custom_gradient
     def sign(activations):
         values = to_float(activations)
-        centred = values - _sample_mean(values, axes, in_steps=zero == 1)
+        mean = _sample_mean(values, axes, in_steps=zero == 1)
+        if zero == 0:
+            # Not so in the form that is converted. Too large a sum would make all signs the same.
+            mean = tf.where(tf.math.is_finite(mean), mean, math.nan)
+        centred = values - mean
         signs = tf.sign(centred)
         if zero == 1:
             # In this form LCE recognises the sign and packs it.

@@ -161,6 +161,21 @@ def test_a_class_is_no_instance(make, cure, is_eager):
     assert not lq.context.should_quantize()
 
 
+@pytest.mark.parametrize(
+    ("argument", "name", "near"),
+    [
+        ("kernel_quantizer", "dorefa", "dorefa_quantizer"),
+        ("kernel_quantizer", "siman_pm", "siman_pm1"),
+        ("input_quantizer", "Bsign", "ste_sign"),
+        ("input_quantizer", "xyz", "sample_sign"),
+        ("kernel_constraint", "percentile", "percentile_clip"),
+    ],
+)
+def test_unknown_names(argument, name, near):
+    with pytest.raises(ValueError, match=f"{argument}='{name}' is unknown; .* such as '{near}'"):
+        SiMaNConv2D(4, 3, **{argument: name})
+
+
 def test_pixels():
     """Of 8 bits and no sign, in an eager layer and in a model."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3)).astype(np.uint8)

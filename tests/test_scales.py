@@ -183,3 +183,9 @@ def test_signs_of_other_types():
     for dtype in (tf.complex64, tf.string):
         with pytest.raises(TypeError, match=rf"Activations of type {dtype.name} have no sign"):
             sm.sample_sign(tf.zeros([2, 3], dtype))
+
+
+def test_signs_about_a_mean_that_is_not_finite():
+    signs = sm.sample_sign(tf.constant([[3e38, 3e38, 3e38], [1, np.inf, 2], [1, 2, 3]], tf.float32))
+    assert np.isnan(signs[:2]).all()
+    np.testing.assert_array_equal(signs[2], [-1, 0, 1])

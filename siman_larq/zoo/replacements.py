@@ -1,13 +1,11 @@
 """Quantizers and constraints in the forms Larq takes, as makers of fresh ones."""
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
-import larq as lq
 import tensorflow as tf
 
-from siman_larq._instances import refuse_class
+from siman_larq._instances import resolve
 from siman_larq._private import quantizer_metrics
 from siman_larq.quantizers import SampleSign, SiMaNQuantizer
 
@@ -32,7 +30,7 @@ def kernel_maker(levels: Any, threshold: Any, kernel_quantizer: Any) -> Maker:
     siman = SiMaNQuantizer(levels=levels, threshold=threshold)
     if kernel_quantizer is None or kernel_quantizer == "siman":
         return _copier(siman)
-    given = _quantizer("kernel_quantizer", kernel_quantizer)
+    given = resolve("kernel_quantizer", kernel_quantizer)
     _check_precision("kernel_quantizer", kernel_quantizer, given)
     for name, default in (("levels", LEVELS), ("threshold", "median")):
         asked = getattr(siman, name)
@@ -47,12 +45,7 @@ def kernel_maker(levels: Any, threshold: Any, kernel_quantizer: Any) -> Maker:
 
 def constraint_maker(kernel_constraint: Any) -> Maker:
     """Makes the constraints of binary kernels."""
-    try:
-        given = tf.keras.constraints.get(kernel_constraint)
-    except (TypeError, ValueError) as error:
-        raise _unknown("kernel_constraint", kernel_constraint, "percentile_clip") from error
-    refuse_class("kernel_constraint", given, "PercentileClip()")
-    return _copier(given)
+    return _copier(resolve("kernel_constraint", kernel_constraint))
 
 
 def no_constraint(weights: tf.Tensor) -> tf.Tensor:
@@ -71,22 +64,9 @@ def input_maker(input_quantizer: Any) -> tuple[Maker, str | None]:
         return _copier(SampleSign()), "wide"
     if input_quantizer == KEEP:
         return lambda: None, None
-    given = _quantizer("input_quantizer", input_quantizer)
+    given = resolve("input_quantizer", input_quantizer)
     _check_precision("input_quantizer", input_quantizer, given)
     return _copier(given), "all"
-
-
-def _quantizer(argument: str, identifier: Any) -> Any:
-    example = "siman_pm1" if argument == "kernel_quantizer" else "sample_sign"
-    try:
-        quantizer = lq.quantizers.get(identifier)
-    except (TypeError, ValueError) as error:
-        raise _unknown(argument, identifier, example) from error
-    is_kernel = argument == "kernel_quantizer"
-    refuse_class(
-        argument, quantizer, "SiMaNQuantizer(levels=(-1, 1))" if is_kernel else "SampleSign()"
-    )
-    return quantizer
 
 
 def _check_precision(argument: str, identifier: Any, quantizer: Any) -> None:
@@ -99,15 +79,6 @@ def _check_precision(argument: str, identifier: Any, quantizer: Any) -> None:
             f"{argument}={identifier!r} has precision {precision}, and binary layers need "
             f"precision 1; give a 1-bit quantizer {cure}."
         )
-
-
-def _unknown(argument: str, identifier: Any, example: str) -> Exception:
-    names = [*tf.keras.utils.get_custom_objects(), *vars(lq.quantizers)]
-    near = difflib.get_close_matches(str(identifier).lower(), names, n=1, cutoff=0.5)
-    return ValueError(
-        f"{argument}={identifier!r} is unknown; give the name of a registered one such as "
-        f"{(near or [example])[0]!r}, a dict of class_name and config, or an instance."
-    )
 
 
 def _copier(template: Any) -> Maker:
