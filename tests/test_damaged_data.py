@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -291,3 +292,5 @@ def test_a_folder_without_its_description(copy):
     (copy / "photos/1.0.0/features.json").unlink()
     with pytest.raises(data.DatasetNotFoundError, match="no folder that TFDS wrote, with data"):
         data.stream("photos", copy)
+    with pytest.raises(data.DatasetNotFoundError, match=rf"--data-dir {re.escape(str(copy))}$"):
+        data.stream("photos", copy / "photos")

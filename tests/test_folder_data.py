@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 from collections import Counter
 
@@ -147,6 +148,8 @@ class TestLayout:
     def test_arguments(self, folder, opened):
         with pytest.raises(ValueError, match="train_examples=17: the folder allows 1 to 16"):
             opened(folder, train_examples=17)
+        with pytest.raises(ValueError, match=rf"Is it folder:{re.escape(str(folder))}\?"):
+            opened(folder.parent)
         with pytest.raises(ValueError, match="data_dir='x' is for data sets of TFDS"):
             opened(folder, data_dir="x")
         with pytest.raises(DatasetNotFoundError, match="folder:DIR takes a folder"):

@@ -70,3 +70,34 @@ def test_pictures_are_prepared_as_in_training(tmp_path):
     ours = preparation.apply(load_picture(tmp_path / "image.png", (32, 32, 3), preparation))
     np.testing.assert_allclose(ours, data.prepare(pixels[None])[0], atol=1e-6)
     assert preparation.labels == list(source.class_names)
+
+
+@pytest.mark.parametrize("kind", ["turned", "wide", "16 bits", "rgba"])
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_own_pictures_are_prepared_as_in_training(tmp_path, kind, is_streamed):
+    from PIL import Image
+
+    from siman_runtime.preparation import Preparation, load_picture
+
+    y, x = np.mgrid[:90, :130] / [[[90]], [[130]]]
+    image = Image.fromarray((np.stack([x, y, x * y], -1) * 255).astype(np.uint8))
+    exif = Image.Exif()
+    if kind == "turned":
+        exif[0x0112] = 8
+    elif kind == "16 bits":
+        image = Image.fromarray((x * 65535).astype(np.uint16))
+    elif kind == "rgba":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    for name in ("train/a", "train/b", "test/a"):
+        (tmp_path / name).mkdir(parents=True)
+        image.save(tmp_path / name / "1.png", exif=exif)
+    opened = data.stream if is_streamed else data.load
+    source = opened(f"folder:{tmp_path}")
+    if not is_streamed:
+        source = data.MemorySource(source)
+    settings = source.input_settings((32, 32, 3))
+    preparation = Preparation(labels=list(source.class_names), **settings)
+    ours = preparation.apply(load_picture(tmp_path / "test/a/1.png", (32, 32, 3), preparation))
+    (theirs,), _ = source.test_sample(1, (32, 32, 3))
+    # TensorFlow's crops begin and end between pixels, and are not rounded to bytes.
+    np.testing.assert_allclose(ours, theirs, atol=0.12 if is_streamed else 1e-6)

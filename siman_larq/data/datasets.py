@@ -169,7 +169,11 @@ def _preparation(name: str, data_dir: str | None) -> str:
 def _not_found(name: str, data_dir: str | None) -> DatasetNotFoundError:
     looked = str(Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / name)
     if not _is_tfds(name):
-        hint = f" For a folder of pictures: --dataset {FOLDER}{name}" if Path(name).is_dir() else ""
+        hint = ""
+        if data_dir and Path(data_dir).is_dir() and Path(data_dir).name == name:
+            hint = f" The data folder is the one above: --data-dir {Path(data_dir).parent}"
+        elif name and Path(name).is_dir():
+            hint = f" For a folder of pictures: --dataset {FOLDER}{name}"
         return DatasetNotFoundError(
             f"The data set {name} is not on this machine: {looked} is no folder that TFDS wrote, "
             "with dataset_info.json and features.json, and TFDS knows no data set of this name."

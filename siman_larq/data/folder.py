@@ -97,9 +97,11 @@ def list_folder(directory: str, seed: int) -> PictureFolder:
     class_names = tuple(_folders(train_root))
     if len(class_names) < 2:
         found = f"only {class_names[0]!r}" if class_names else "no folder"
+        inner = class_names and _folders(train_root / class_names[0])
+        hint = f" Is it {FOLDER}{train_root / class_names[0]}?" if inner else ""
         raise ValueError(
             f"{train_root} has {found}: a classification needs a folder of pictures for each of "
-            "two classes or more."
+            f"two classes or more.{hint}"
         )
     _check_names(train_root)
     train, others = _pictures(train_root, class_names, seed)
