@@ -202,6 +202,15 @@ def test_no_file_is_overwritten_unasked(folder, tmp_path):
 
 
 class TestRefusals:
+    def test_settings_beside_resume(self, tmp_path):
+        settings = ("--recipe", "zoo", "--output-dir", "runs", "--smoke")
+        result = run("train-imagenet", "--resume", tmp_path, *settings)
+        assert result.exit_code == 2
+        assert (
+            "takes the run's own recipe; leave out --recipe, --smoke, --output-dir.\n"
+            in result.stderr
+        )
+
     def test_outputs(self, folder, tmp_path):
         keras = tmp_path / "model.keras"
         keras.write_bytes((folder / "model.keras").read_bytes())

@@ -151,9 +151,10 @@ def _run(
     if resumed is None:
         return create(make_recipe(smoke=smoke, **_typed(settings)), output_dir, run_dir)
     given = [
-        "--" + name.replace("_", "-")
-        for name in [*settings, "smoke", "run_dir"]
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        option.opts[-1]
+        for option in context.command.params
+        if option.name != "resumed"
+        and context.get_parameter_source(str(option.name)) is click.core.ParameterSource.COMMANDLINE
     ]
     if given:
         raise click.UsageError(
