@@ -74,3 +74,20 @@ def test_untrained_weights_that_are_kept_once_count_once():
     model.add(SiMaNConv2D(8, 3))
     tflite = convert(model)
     assert theoretical_bytes(model, tflite) == constant_bytes(tflite) < len(tflite)
+
+
+class Subclassed(tf.keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.convolution = layers.Conv2D(2, 3, use_bias=False)
+        self.norm = layers.BatchNormalization()
+        self.unused = layers.BatchNormalization()
+
+    def call(self, inputs):
+        return self.norm(self.convolution(inputs))
+
+
+def test_models_without_a_graph_of_layers():
+    model = Subclassed()
+    model(tf.zeros((1, 8, 8, 3)))
+    assert float32_bytes(model) == 4 * (3 * 3 * 3 * 2 + 2)

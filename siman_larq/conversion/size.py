@@ -29,7 +29,8 @@ def float32_bytes(model: tf.keras.Model) -> int:
 
 
 def _weight_bytes(model: tf.keras.Model, kernel_bytes: Callable[[tf.Variable], int]) -> int:
-    norms = [m for m in model.submodules if isinstance(m, tf.keras.layers.BatchNormalization)]
+    layers = [m for m in model.submodules if isinstance(m, tf.keras.layers.BatchNormalization)]
+    norms = [layer for layer in layers if layer.built]
     within = {id(weight) for norm in norms for weight in norm.weights}
     total = sum(4 * norm.moving_mean.shape.num_elements() for norm in norms if _adds_shift(norm))
     for weight in model.weights:
