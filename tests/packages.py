@@ -131,6 +131,7 @@ def test_what_is_missing_and_its_cures(archives, tmp_path):
     assert "needs larq-compute-engine" in message
     fresh.cured(message)
     assert fresh.python(CONVERT) == "18 packed\n"
+    assert "18 of 18" in fresh.works("siman-larq convert model.keras -o model.tflite")
 
     fresh.works("pip install protobuf==4.25.8")
     message = fresh.refused("import siman_larq")
