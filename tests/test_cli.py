@@ -273,6 +273,14 @@ class TestRefusals:
         assert f"{wrong} is no .npy or .npz file" in refusal("verify", *files, "--images", wrong)
         np.save(wrong, np.array([None]), allow_pickle=True)
         assert f"{wrong} is no .npy or .npz file" in refusal("verify", *files, "--images", wrong)
+        np.save(wrong, np.float32(1))
+        assert "a single number" in refusal("verify", *files, "--images", wrong)
+        np.savez(tmp_path / "cut.npz", images=np.zeros((9, 8, 8, 32)))
+        content = bytearray((tmp_path / "cut.npz").read_bytes())
+        content[1000:1100] = bytes(range(100))
+        (tmp_path / "cut.npz").write_bytes(content)
+        message = refusal("verify", *files, "--images", tmp_path / "cut.npz")
+        assert "cut.npz is no .npy or .npz file" in message
         np.savez(tmp_path / "empty.npz")
         message = refusal("verify", *files, "--images", tmp_path / "empty.npz")
         assert "holds no arrays" in message

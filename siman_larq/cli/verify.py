@@ -59,13 +59,13 @@ def _read(path: Path) -> Any:
 
     try:
         content = np.load(path, allow_pickle=False)
+        arrays = {"": content} if isinstance(content, np.ndarray) else dict(content)
     except Exception as error:  # numpy raises many kinds
         raise ValueError(f"{path} is no .npy or .npz file of numbers ({error}).") from error
-    if isinstance(content, np.ndarray):
-        return content
-    arrays = dict(content)
     if not arrays:
         raise ValueError(f"{path} holds no arrays.")
+    if not all(array.ndim for array in arrays.values()):
+        raise ValueError(f"{path} holds a single number in place of images.")
     return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
 
