@@ -24,6 +24,19 @@ _TRANSPOSED = (
     tf.keras.layers.Conv3DTranspose,
 )
 _LOCAL = (tf.keras.layers.LocallyConnected1D, tf.keras.layers.LocallyConnected2D)
+# Layers of one's own may lay their kernels out otherwise, and say so.
+_KNOWN = (
+    tf.keras.layers.Dense,
+    tf.keras.layers.Conv1D,
+    tf.keras.layers.Conv2D,
+    tf.keras.layers.Conv3D,
+    tf.keras.layers.DepthwiseConv1D,
+    tf.keras.layers.DepthwiseConv2D,
+    tf.keras.layers.SeparableConv1D,
+    tf.keras.layers.SeparableConv2D,
+    *_TRANSPOSED,
+    *_LOCAL,
+)
 
 
 def filter_axes(layer: tf.keras.layers.Layer, kernel: str = "kernel") -> Axes:
@@ -75,13 +88,14 @@ def tell_axes(layer: Any) -> None:
             if isinstance(asking, type) or not hasattr(asking, "filter_axes"):
                 continue
             axes = filter_axes(layer, kernel)
-            if asking.filter_axes not in (None, axes):
+            if asking.filter_axes is None:
+                asking.filter_axes = axes
+            elif asking.filter_axes != axes and isinstance(layer, _KNOWN):
                 raise ValueError(
                     f"Layer {layer.name!r}: the filters of its {kernel} lie along axes {axes}, but "
                     f"its {kernel}_{part} takes axes {tuple(asking.filter_axes)}; give every "
                     f"kernel a {part} of its own, and leave filter_axes out."
                 )
-            asking.filter_axes = axes
 
 
 def checked_axes(owner: str, axes: Any) -> Axes | None:
@@ -119,6 +133,8 @@ def to_columns(kernel: tf.Tensor, axes: Axes = (-1,)) -> tf.Tensor:
         kernel: Tensor of a static shape.
         axes: The axes that tell filters apart, negative and ascending.
     """
+    if axes[0] < -len(kernel.shape):
+        raise ValueError(f"A kernel of shape {kernel.shape} has no filters along axes {axes}.")
     order = _order(len(kernel.shape), axes)
     filters = 1
     for axis in axes:

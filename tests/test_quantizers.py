@@ -121,6 +121,14 @@ def test_filter_axes():
     np.testing.assert_array_equal(quantizer(kernel), expected)
     copy = SiMaNQuantizer.from_config(quantizer.get_config())
     np.testing.assert_array_equal(copy(kernel), expected)
+
+    class Own(tf.keras.layers.Layer):
+        kernel_quantizer = SiMaNQuantizer(filter_axes=(-2, -1))
+
+        def call(self, inputs):
+            return self.kernel_quantizer(inputs)
+
+    np.testing.assert_array_equal(Own()(kernel), expected)
     for wrong in ((0,), (), "last", (True,)):
         with pytest.raises(ValueError, match="filter_axes=.* is not supported; give negative"):
             SiMaNQuantizer(filter_axes=wrong)

@@ -168,6 +168,11 @@ def test_kernels_have_weights(shape):
         sm.magnitude_code(tf.ones(shape))
 
 
+def test_axes_that_a_kernel_lacks():
+    with pytest.raises(ValueError, match=r"no filters along axes \(-3,\)"):
+        sm.magnitude_code(tf.ones((2, 2)), filter_axes=(-3,))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "int64", "bool", "float16", "float64"])
 @pytest.mark.parametrize("zero", [0, 1])
 def test_signs_of_any_real_type(dtype, zero):
