@@ -280,6 +280,14 @@ def test_features_that_are_no_classification(copy):
         data.stream("photos", copy)
 
 
+def test_images_that_are_no_bytes(copy):
+    path = copy / "photos/1.0.0/features.json"
+    text = path.read_text().replace('"uint8"', '"float32"').replace('"jpeg"', '"png"')
+    path.write_text(text.replace('"3"', '"1"'))
+    with pytest.raises(ValueError, match="'photos' has images of float32; uint8 and uint16"):
+        data.stream("photos", copy)
+
+
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_damaged_descriptions(copy, name, content):

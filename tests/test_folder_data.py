@@ -259,6 +259,7 @@ class TestDamage:
             ("bad.gif", "animation", "holds 2 pictures"),
             ("bad.jpg", "cut", "is cut short or damaged|holds a JPEG that is cut short"),
             ("bad.tif", "float", "is a TIFF"),
+            ("bad.jpg", "zeros", "ends in zeros: it was not copied to its end"),
         ],
     )
 
@@ -271,6 +272,10 @@ class TestDamage:
         elif content == "animation":
             frames = [scene().convert("P"), scene().convert("P").rotate(90)]
             frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+        elif content == "zeros":
+            scene().save(buffer, "JPEG")
+            whole = buffer.getvalue()
+            buffer = io.BytesIO(whole[: len(whole) // 2].ljust(len(whole), b"\0"))
         elif content == "cut":
             scene().save(buffer, "JPEG")
             buffer = io.BytesIO(buffer.getvalue()[:1200])

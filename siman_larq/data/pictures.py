@@ -64,6 +64,10 @@ def examined(path: str, label: int) -> Picture | None:
     checksum = zlib.crc32(content)
     if not content:
         return Picture(path, label, checksum, fault="is empty")
+    written = content.rstrip(b"\0")
+    if content.startswith(b"\xff\xd8") and content != written and written[-2:] != b"\xff\xd9":
+        # Pillow and a crop of TensorFlow's make grey or coloured blocks of it.
+        return Picture(path, label, checksum, fault="ends in zeros: it was not copied to its end")
     try:
         with Image.open(io.BytesIO(content)) as image:
             turn = image.getexif().get(_ORIENTATION, 1)
@@ -151,7 +155,6 @@ class FolderRecords:
                 if fault:
                     yield Damage(picture.path, None, fault)
 
-    @tf.autograph.experimental.do_not_convert  # plain Python, and a loop over all files
     def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
         with tf.init_scope():  # so that they are no constants of a graph
             paths = tf.constant([os.fsencode(picture.path) for picture in self.pictures])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -273,6 +274,11 @@ def _check_features(builder: tfds.core.DatasetBuilder, cure: str) -> None:
         raise ValueError(
             f"Data set {name!r} has the features {have or features}; classification needs 'image' "
             "(Image) and 'label' (ClassLabel)."
+        )
+    if found["image"].np_dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"Data set {name!r} has images of {np.dtype(found['image'].np_dtype)}; uint8 and "
+            "uint16 are known."
         )
     if not found["label"].num_classes:
         raise ValueError(

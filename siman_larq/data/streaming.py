@@ -97,6 +97,7 @@ class StreamedSource:
         steps = steps_per_epoch(self.train_count, batch_size)
         size = share.of(batch_size)
 
+        @tf.autograph.experimental.do_not_convert  # plain Python, with loops over files
         def examples(epoch: tf.Tensor) -> tf.data.Dataset:
             mixed = self.train.mixed(seed, epoch, shuffle_buffer)
             numbered = mixed.take(steps * batch_size).enumerate(epoch * 2**32)

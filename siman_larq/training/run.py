@@ -16,7 +16,7 @@ from siman_larq.training.distribution import distributed, evaluation, is_chief, 
 from siman_larq.training.folder import RECIPE, check_folder, claimed, epochs_done, new_folder
 from siman_larq.training.images import same_images
 from siman_larq.training.network import build_model, image_shape
-from siman_larq.training.progress import Progress, Stopwatch
+from siman_larq.training.progress import Progress, Stopwatch, say
 from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.report import finish
 from siman_larq.training.zoo_recipes import schedule
@@ -248,6 +248,8 @@ def load_images(recipe: Recipe) -> data.ImageSource:
         "skip_damaged": recipe.skip_damaged,
         "seed": recipe.seed,
     }
+    if recipe.skip_damaged:
+        say("Reading all images once, to find those that are damaged.")
     if recipe.is_streamed:
         return data.stream(recipe.dataset, **settings)
     return data.MemorySource(data.load(recipe.dataset, image_size=recipe.image_size, **settings))
