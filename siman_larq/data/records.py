@@ -230,7 +230,7 @@ def open_shards(
         DatasetCorruptError: If a file is missing, or more than `skip_damaged` records are damaged.
     """
     _check_features(builder, cure)
-    cure += " To leave damaged records out: --skip-damaged N (in Python skip_damaged=N)."
+    skip = "To leave damaged records out: --skip-damaged N (in Python skip_damaged=N)."
     opened: list[ShardRecords] = []
     found: tuple[Damage, ...] = ()
     for argument, (split, asked) in wanted.items():
@@ -244,9 +244,9 @@ def open_shards(
             )
         count = chosen_count(builder.name, split, argument, asked, info.num_examples)
         lengths = tuple(info.shard_lengths)
-        records = ShardRecords(files, lengths, builder.info.features, count, cure)
+        records = ShardRecords(files, lengths, builder.info.features, count, f"{cure} {skip}")
         if skip_damaged:
-            found = left_out(records.damages(), skip_damaged, cure, found)
+            found = left_out(records.damages(), skip_damaged, records.cure, found)
             records = records.without(found)
         opened.append(records)
     return opened
