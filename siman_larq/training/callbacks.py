@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from siman_larq.training import checkpoints
-from siman_larq.training.files import write_atomically
+from siman_larq.training.files import first_line, write_atomically
 from siman_larq.training.folder import CHECKPOINTS, HISTORY
 
 __all__ = ["Checkpoints"]
@@ -82,7 +82,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
             except (ValueError, AssertionError) as error:
                 raise ValueError(
                     f"The checkpoint {self._folder / newest.name} is of another network than that "
-                    f"of recipe.json ({_first_sentence(error)}): the recipe, the data set's "
+                    f"of recipe.json ({first_line(error)}): the recipe, the data set's "
                     "classes or this package's version changed. Nothing was overwritten: put "
                     "them back, or start anew in another folder."
                 ) from error
@@ -120,7 +120,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
         except _CLUSTER_ERRORS:
             raise
         except tf.errors.OpError as error:
-            raise OSError(errno.EIO, _first_sentence(error), str(self._folder)) from error
+            # The file that it names before is a temporary one.
+            reason = first_line(error).rpartition("; ")[2]
+            raise OSError(errno.EIO, reason, str(self._folder)) from error
         checkpoints.keep_newest(self._folder, number)
         self._write_history()
 
@@ -175,7 +177,3 @@ def _rows(path: Path) -> list[dict[str, float]]:
         except (ValueError, KeyError):
             continue
     return found
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

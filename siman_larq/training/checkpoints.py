@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from siman_larq.training.files import PARTIAL, write_atomically
+from siman_larq.training.files import PARTIAL, first_line, write_atomically
 
 __all__ = ["Newest", "clear", "keep_newest", "literal", "newest_readable", "prefix"]
 
@@ -80,8 +80,8 @@ def newest_readable(folder: Path) -> Newest | None:
         try:
             epochs_done = _read(folder, prefix(number))
         except Exception as error:  # TensorFlow's reader raises many kinds.
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
-            warnings.append(f"The checkpoint {folder / prefix(number)} cannot be read ({reason}).")
+            reason = f"cannot be read ({first_line(error)})"
+            warnings.append(f"The checkpoint {folder / prefix(number)} {reason}.")
             continue
         if _STATE not in names or not (folder / _STATE).stat().st_size:
             warnings.append(f"{folder / _STATE}, the list of checkpoints, was lost.")

@@ -10,6 +10,7 @@ import click
 import tensorflow as tf
 
 from siman_larq.training.distribution import devices
+from siman_larq.training.files import first_line
 from siman_larq.training.run import Run
 
 __all__ = ["carry_out"]
@@ -45,7 +46,7 @@ def carry_out(make_run: Callable[[], Run], again: Callable[[Path], list[str]]) -
     except tf.errors.OpError as error:
         if isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             _start_again(error)
-        reason = str(error).strip().split("\n")[0].rstrip(".")
+        reason = first_line(error)
         if "OOM" in reason:
             raise click.ClickException(
                 f"The device's memory is full ({reason}); start anew with a smaller --batch-size."

@@ -1,9 +1,10 @@
 """Files that are either whole or absent."""
 
 import os
+import re
 from pathlib import Path
 
-__all__ = ["PARTIAL", "write_atomically"]
+__all__ = ["PARTIAL", "first_line", "write_atomically"]
 
 PARTIAL = ".partial"
 
@@ -22,3 +23,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         # On a full disk the part that was written would keep others from writing.
         partial.unlink(missing_ok=True)
         raise
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the names of nodes and ops that TensorFlow puts around it."""
+    text = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]", "", str(error)).strip().split("\n")[0]
+    return text.strip().rstrip(".") or type(error).__name__
