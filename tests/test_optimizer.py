@@ -71,8 +71,17 @@ def compiled(model, wrap=False):
     return model
 
 
-@pytest.mark.parametrize("kind", ["keras", "h5", "tf"])
-@pytest.mark.parametrize("make", [flat, nested, blocks])
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (flat, "keras"),
+        (flat, "h5"),
+        (flat, "tf"),
+        (nested, "keras"),
+        (nested, "h5"),
+        (blocks, "keras"),
+    ],
+)
 def test_exclusion_survives_files(tmp_path, make, kind):
     model = compiled(make())
     moved_by_decay(model)
