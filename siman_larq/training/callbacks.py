@@ -14,6 +14,7 @@ import tensorflow as tf
 from siman_larq.training import checkpoints
 from siman_larq.training.files import first_line, write_atomically
 from siman_larq.training.folder import CHECKPOINTS, HISTORY
+from siman_larq.training.progress import say
 
 __all__ = ["Checkpoints"]
 
@@ -89,7 +90,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
             tf.train.Checkpoint(history=self._history).read(path).expect_partial()
         done = int(self._epochs_done.numpy())
         if self._is_chief:
-            self._say([*newest.warnings, *self._mend_history(done)], done)
+            for warning in [*newest.warnings, *self._mend_history(done)]:
+                say(f"{warning} The run goes on after epoch {done}.")
             checkpoints.keep_newest(self._folder, done)
         return done
 
@@ -143,10 +145,6 @@ class Checkpoints(tf.keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(rows)
         write_atomically(self._run / HISTORY, text.getvalue())
-
-    def _say(self, warnings: list[str], done: int) -> None:
-        for warning in warnings:
-            print(f"{warning} The run goes on after epoch {done}.", flush=True)
 
 
 class _History(tf.train.experimental.PythonState):
