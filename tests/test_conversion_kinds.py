@@ -487,6 +487,23 @@ class TestProcess:
             convert(sequential(conv()), time_limit=0)
 
 
+SCALED = {
+    "zero_padding": lambda: [conv(32)],
+    "valid": lambda: [conv(32, padding="valid")],
+    "levels_0_1": lambda: [conv(32, levels=(0, 1))],
+    "scale": lambda: [quant_conv(32), Scale(), layers.MaxPool2D()],
+    "no_scale": lambda: [quant_conv(32)],
+}
+
+
+@pytest.mark.parametrize("case", SCALED)
+def test_sums_of_zero_behind_a_scale_keep_their_sign(case):
+    model = sequential(*SCALED[case](), quant_conv(pad_values=1.0), shape=(8, 8, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert_right(model, convert(model))
+
+
 def test_integer_inputs():
     inputs = tf.keras.Input(SHAPE, dtype="uint8")
     outputs = conv()(tf.cast(inputs, tf.float32) / 255)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from siman_larq._private import with_constants
 from siman_larq.conversion.errors import ConversionError
-from siman_larq.conversion.misread import readable
+from siman_larq.conversion.misread import readable, source, whole_sums
 from siman_larq.conversion.signature import Inputs
 
 __all__ = ["Graph", "frozen"]
@@ -60,25 +60,36 @@ class Graph:
         fetched = [list(self.function.outputs), [_arguments(op) for op in jumps]]
         feeds = {f"{name}:0": value for name, value in zip(self.names, inputs, strict=True)}
         outputs, arguments = self._session.run(fetched, feeds)
-        safe = [_is_safe(op.type, values) for op, values in zip(jumps, arguments, strict=True)]
+        whole = self._whole_sums
+        safe = [
+            _is_safe(op.type, values, op.name in whole)
+            for op, values in zip(jumps, arguments, strict=True)
+        ]
         return outputs, all(safe)
+
+    @cached_property
+    def _whole_sums(self) -> set[str]:
+        return whole_sums(self.function.graph)
 
     @cached_property
     def _session(self) -> tf.compat.v1.Session:
         # As functions, every set of tensors to look at would be a copy of the graph.
-        return tf.compat.v1.Session(graph=self.function.graph)
+        config = tf.compat.v1.ConfigProto()
+        # TensorFlow would take scales into kernels, after which sums of 0 are no longer exact.
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        return tf.compat.v1.Session(graph=self.function.graph, config=config)
 
 
 def _arguments(operation: tf.Operation) -> list[tf.Tensor]:
     tensors = list(operation.inputs)
     if operation.type == "Sign":
         # Of what a ReLU made 0 only its own argument tells how far it is from being more.
-        while tensors[0].op.type == "Relu":
-            tensors = list(tensors[0].op.inputs)
+        while source(tensors[0]).op.type == "Relu":
+            tensors = list(source(tensors[0]).op.inputs)
     return tensors
 
 
-def _is_safe(kind: str, values: list[np.ndarray]) -> bool:
+def _is_safe(kind: str, values: list[np.ndarray], is_whole: bool) -> bool:
     """Whether arguments of an operation lie so far from its jumps that rounding changes nothing."""
     value = values[0] - values[1] if kind in _COMPARISONS else values[0]
     if (value == np.round(value)).all():
@@ -88,7 +99,7 @@ def _is_safe(kind: str, values: list[np.ndarray]) -> bool:
     elif kind in ("Floor", "Ceil"):
         distance = np.abs(value - np.round(value))
     else:
-        distance = np.abs(value)
+        distance = np.where((value == 0) & is_whole, np.inf, np.abs(value))
     scale = np.sqrt(np.mean(np.square(value, dtype=np.float64))) if value.size else 0.0
     return bool((distance > _MARGIN * scale).all())
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["readable"]
+__all__ = ["readable", "source", "whole_sums"]
 
 _ELEMENTWISE = ("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "Maximum", "Minimum")
 _ADDITIONS = ("Add", "AddV2")
@@ -19,6 +19,9 @@ def readable(graph: tf.Graph) -> tf.compat.v1.GraphDef:
     - sign(sign(x) + y) is taken for Larq's sign without a 0, whatever y is, as in ternary
       quantizers. Where y is not a constant between 0 and 1, a step that does nothing keeps the
       two signs apart.
+    - A scale behind a binary convolution is taken into it, after which a sum of 0 is no longer
+      exactly 0, and its sign is as rounding will have it. Half a step is added to what such a
+      sign is taken of: sums are whole, so none but 0 turns.
     """
     definition = graph.as_graph_def()
     nodes = {node.name: node for node in definition.node}
@@ -27,9 +30,31 @@ def readable(graph: tf.Graph) -> tf.compat.v1.GraphDef:
         if operation.type in _ELEMENTWISE:
             for place in _flat_places(operation, fixed):
                 _flatten(definition, nodes[operation.name], place, operation.inputs[place])
-        elif operation.type == "Sign" and _looks_like_larqs(operation):
-            _set_apart(definition, nodes[operation.name], operation.inputs[0])
+        elif operation.type == "Sign" and operation.inputs[0].dtype == tf.float32:
+            if _looks_like_larqs(operation):
+                _set_apart(definition, nodes[operation.name], operation.inputs[0])
+            elif _is_within_larqs(operation) and (scales := _scales(operation.inputs[0], fixed)):
+                _add_half_a_step(definition, nodes[operation.name], scales)
     return definition
+
+
+def source(tensor: tf.Tensor) -> tf.Tensor:
+    """The tensor that a tensor is the same as; custom gradients pass theirs through."""
+    while tensor.op.type in ("Identity", "IdentityN"):
+        tensor = tensor.op.inputs[tensor.value_index]
+    return tensor
+
+
+def whole_sums(graph: tf.Graph) -> set[str]:
+    """Signs of whole numbers with a scale, of which a 0 keeps its sign in the file too."""
+    fixed = _independent(graph)
+    return {
+        operation.name
+        for operation in graph.get_operations()
+        if operation.type == "Sign"
+        and _is_within_larqs(operation)
+        and _scales(operation.inputs[0], fixed)
+    }
 
 
 def _independent(graph: tf.Graph) -> set[str]:
@@ -73,26 +98,69 @@ def _flatten(
 
 def _looks_like_larqs(sign: tf.Operation) -> bool:
     """Whether LCE takes the outer of two signs for Larq's, and it is not."""
-    addition = sign.inputs[0].op
-    if addition.type not in _ADDITIONS or not sign.inputs[0].dtype.is_floating:
+    addition = source(sign.inputs[0]).op
+    if addition.type not in _ADDITIONS:
         return False
-    kinds = [tensor.op.type for tensor in addition.inputs]
-    if "Sign" not in kinds:
-        return False
-    other = addition.inputs[1 - kinds.index("Sign")]
-    value = tf.get_static_value(other)
-    return value is None or not bool(((np.asarray(value) > 0) & (np.asarray(value) < 1)).all())
+    kinds = [source(tensor).op.type for tensor in addition.inputs]
+    return "Sign" in kinds and not _avoids_zero(addition.inputs[1 - kinds.index("Sign")])
+
+
+def _avoids_zero(tensor: tf.Tensor) -> bool:
+    """Whether Larq adds it to a sign so that there is no 0."""
+    value = tf.get_static_value(tensor)
+    return value is not None and bool(((np.asarray(value) > 0) & (np.asarray(value) < 1)).all())
+
+
+def _is_within_larqs(sign: tf.Operation) -> bool:
+    """Whether a sign is the inner one of sign(sign(x) + 0.1), Larq's."""
+    users = sign.outputs[0].consumers()
+    return bool(users) and all(
+        user.type in _ADDITIONS
+        and any(tensor.op.name != sign.name and _avoids_zero(tensor) for tensor in user.inputs)
+        and {further.type for further in user.outputs[0].consumers()} == {"Sign"}
+        for user in users
+    )
+
+
+def _scales(tensor: tf.Tensor, fixed: set[str]) -> list[tf.Tensor]:
+    """The constants that a tensor of whole numbers was multiplied with; none for others."""
+    scales: list[tf.Tensor] = []
+    tensor = source(tensor)
+    while tensor.op.type in ("Mul", "MaxPool"):
+        operands = [operand for operand in tensor.op.inputs if operand.op.name not in fixed]
+        if len(operands) != 1:
+            return []
+        scales += [operand for operand in tensor.op.inputs if operand.op.name in fixed]
+        tensor = source(operands[0])
+    sums = map(source, tensor.op.inputs) if tensor.op.type in _ADDITIONS else [tensor]
+    return scales if all(part.op.type == "Conv2D" for part in sums) else []
+
+
+def _add_half_a_step(
+    definition: tf.compat.v1.GraphDef, node: tf.compat.v1.NodeDef, scales: list[tf.Tensor]
+) -> None:
+    step = _add_constant(definition, f"{node.name}/siman_half", 0.5, tf.float32)
+    for number, scale in enumerate(scales):
+        size = f"{node.name}/siman_size_{number}"
+        step = _add(definition, "Mul", f"{node.name}/siman_step_{number}", step, size)
+        _add(definition, "Abs", size, scale.name.removesuffix(":0"))
+    node.input[0] = _add(definition, "AddV2", f"{node.name}/siman_moved", node.input[0], step)
 
 
 def _set_apart(
     definition: tf.compat.v1.GraphDef, node: tf.compat.v1.NodeDef, tensor: tf.Tensor
 ) -> None:
     least = _add_constant(definition, f"{node.name}/siman_least", tensor.dtype.min, tensor.dtype)
-    apart = definition.node.add()
-    apart.name, apart.op = f"{node.name}/siman_apart", "Maximum"
-    apart.input.extend([node.input[0], least])
-    apart.attr["T"].type = tensor.dtype.as_datatype_enum
-    node.input[0] = apart.name
+    node.input[0] = _add(definition, "Maximum", f"{node.name}/siman_apart", node.input[0], least)
+
+
+def _add(definition: tf.compat.v1.GraphDef, kind: str, name: str, *inputs: str) -> str:
+    """Adds an operation on floats."""
+    node = definition.node.add()
+    node.name, node.op = name, kind
+    node.input.extend(inputs)
+    node.attr["T"].type = tf.float32.as_datatype_enum
+    return name
 
 
 def _add_constant(
