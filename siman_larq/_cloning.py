@@ -1,4 +1,4 @@
-"""Copies of models, layer by layer: what conversion and the zoo have in common."""
+"""Copies of models, layer by layer, with other layers where need be."""
 
 import warnings
 from collections.abc import Callable
