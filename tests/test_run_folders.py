@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -318,7 +319,13 @@ def test_full_disk(folder, images, trained):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
     try:
-        with pytest.raises(OSError, match=r"\] File too large: .*checkpoints"):
+        # What is printed goes into files too.
+        with (
+            open(os.devnull, "w") as null,
+            redirect_stdout(null),
+            redirect_stderr(null),
+            pytest.raises(OSError, match=r"\] File too large: .*checkpoints"),
+        ):
             train(RECIPE, folder, images)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
