@@ -222,10 +222,13 @@ def test_what_a_killed_run_was_writing_is_cleared(folder, trained):
         (checkpoints / name).write_bytes(b"x")
     for name in ("model.tflite.partial", "model.partial.keras", "report.json", "model.tflite"):
         (folder / name).write_bytes(b"")
+    events = folder / "tensorboard" / "train" / "events.out.tfevents.1.x"
+    events.write_bytes(b"")
     (folder / "notes.txt").write_text("mine")
     table = reopen(folder).carry_out()
     assert "packed binary layers" in table
     assert_same(folder, trained)
+    assert not events.exists()
     names = listed(folder)
     assert not [name for name in names if "partial" in name or "lock" in name]
     assert (folder / "notes.txt").read_text() == "mine"

@@ -104,6 +104,9 @@ def claimed(folder: Path) -> Iterator[None]:
         for path in list(folder.iterdir()):
             if path.name.endswith((PARTIAL, PARTIAL + ".keras")) and not path.is_dir():
                 path.unlink()
+        for path in folder.glob("tensorboard/*/events.out.tfevents.*"):
+            if not path.stat().st_size:  # It was just begun.
+                path.unlink()
         checkpoints.clear(folder / CHECKPOINTS)
         yield
     finally:
