@@ -236,6 +236,12 @@ def test_what_a_killed_run_was_writing_is_cleared(folder, trained):
     assert json.loads((folder / "report.json").read_text())["packed"] == ["binary"]
 
 
+def test_a_first_checkpoint_that_was_being_written(tmp_path):
+    (tmp_path / "checkpoints" / "ckpt-1_temp").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "ckpt-1.data-00000-of-00001").write_bytes(b"x")
+    assert restored(tmp_path) == 0
+
+
 HOLD = """
 import fcntl, sys
 lock = open(sys.argv[1], "a+")

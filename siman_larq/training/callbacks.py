@@ -31,8 +31,8 @@ _CLUSTER_ERRORS = (
 class Checkpoints(tf.keras.callbacks.Callback):
     """Keeps everything that the rest of a training depends on, after every epoch.
 
-    TensorFlow writes a checkpoint under another name and then moves it, so a kill leaves the one
-    before. The history is part of it, and history.csv a copy for people.
+    A checkpoint is written under another name and then moved, so a kill leaves the one before. The
+    history is part of it, and history.csv a copy for people.
 
     # Arguments
         model: A compiled model.
@@ -118,7 +118,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
                 checkpoint.write(f"{own}/{checkpoints.prefix(number)}")
             return
         try:
-            checkpoint.write(str(self._folder / checkpoints.prefix(number)))
+            checkpoints.write(checkpoint, self._folder, number)
         except _CLUSTER_ERRORS:
             raise
         except tf.errors.OpError as error:

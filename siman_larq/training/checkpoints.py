@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from siman_larq.training.files import PARTIAL, first_line, write_atomically
 
-__all__ = ["Newest", "clear", "keep_newest", "literal", "newest_readable", "prefix"]
+__all__ = ["Newest", "clear", "keep_newest", "literal", "newest_readable", "prefix", "write"]
 
 _KEPT = 2
 _STATE = "checkpoint"
@@ -112,6 +112,20 @@ def _read(folder: Path, name: str) -> int:
         for tensor in reader.get_variable_to_shape_map():
             reader.get_tensor(tensor)
         return int(reader.get_tensor(_EPOCHS_DONE))
+
+
+def write(checkpoint: tf.train.Checkpoint, folder: Path, number: int) -> None:
+    """Writes a checkpoint beside the others and moves it among them, the index last.
+
+    TensorFlow writes the index in its place, where a kill leaves half of it.
+    """
+    temporary = folder / f"{prefix(number)}_temp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    checkpoint.write(str(temporary / prefix(number)))
+    for name in sorted(filter(_FILE.fullmatch, os.listdir(temporary))):
+        os.replace(temporary / name, folder / name)
+    shutil.rmtree(temporary)
 
 
 def keep_newest(folder: Path, number: int) -> None:
