@@ -209,10 +209,14 @@ def _sentence(text: str) -> str:
     if ours:
         return ours.group(1)
     unknown = re.search(r"(?s)unresolved custom op: (\w+)|Select TensorFlow op.*\((\w+)\)", text)
-    if unknown:
+    name = unknown and (unknown.group(1) or unknown.group(2))
+    # So it says where TensorFlow is in the same process.
+    if "TfLiteFlexDelegate" in text:
+        name = "of TensorFlow (Flex)"
+    if name:
         return (
-            f"The model has the op {unknown.group(1) or unknown.group(2)}, which neither LiteRT "
-            "nor siman-runtime knows: convert it again, without what the op was made from."
+            f"The model has the op {name}, which neither LiteRT nor siman-runtime knows: convert "
+            "it again, without what the op was made from."
         )
     return " ".join(text.split())
 
