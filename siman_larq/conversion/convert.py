@@ -13,7 +13,7 @@ from siman_larq.conversion.errors import ConversionError, SmallMapWarning
 from siman_larq.conversion.flatbuffer import TFLiteFile, finished
 from siman_larq.conversion.forms import convolution_patches
 from siman_larq.conversion.freeze import Graph, frozen
-from siman_larq.conversion.packing import layer_key, packed_layers
+from siman_larq.conversion.packing import key_of, layer_key, packed_layers
 from siman_larq.conversion.patches import as_in_a_file, codes_as_constants, patched
 from siman_larq.conversion.process import LceError, convert_graph
 from siman_larq.conversion.proof import Trial, check, run_model
@@ -150,7 +150,7 @@ class _Job:
         return {
             id(record.layer)
             for record in self.records
-            if layer_key(record.layer) in packed
+            if key_of(record.kernel) in packed
             and not (record.has_signs and fits_one_bit(record.kernel))
         }
 

@@ -95,6 +95,11 @@ class TFLiteFile:
                 "truncated; convert the model again."
             ) from error
 
+    @property
+    def needs_reference_kernel(self) -> bool:
+        """Whether LCE's reference kernel alone may compute it rightly."""
+        return any(c.has_small_maps or c.is_grouped for c in self.binary_convolutions)
+
     def constant(self, index: int) -> bytes:
         """What a tensor holds; nothing if it is no constant."""
         data = self.content.buffers[self.graph.tensors[index].buffer].data

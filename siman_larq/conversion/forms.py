@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from siman_larq.conversion.binary import binary_kernel, has_own_convolution, is_zero_one
 from siman_larq.conversion.errors import ConversionError
+from siman_larq.conversion.patches import Patch
 from siman_larq.layers import SiMaNConv2D
 
 __all__ = ["Observed", "convolution_patches", "observed"]
 
-Patch = tuple[Any, str, Any]
 Convolution = Callable[[tf.Tensor, Any], tf.Tensor]
 
 

@@ -41,8 +41,7 @@ def _lce(content: bytes, first: list[np.ndarray], num_threads: int) -> tuple[Run
     lce = require(
         "larq_compute_engine.tflite.python.interpreter", extra="convert", purpose="verify"
     )
-    convolutions = TFLiteFile(content).binary_convolutions
-    is_reference = any(c.has_small_maps or c.is_grouped for c in convolutions)
+    is_reference = TFLiteFile(content).needs_reference_kernel
     try:
         # In a process of its own, since there are files that LCE's interpreter dies of.
         run_file(content, [value[np.newaxis] for value in first], is_reference)

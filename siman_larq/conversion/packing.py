@@ -8,7 +8,7 @@ import tensorflow as tf
 from siman_larq.conversion.binary import binary_kernel, binary_layers, lacks_binary_input
 from siman_larq.conversion.flatbuffer import TFLiteFile, kernel_key
 
-__all__ = ["packed_layers"]
+__all__ = ["key_of", "layer_key", "packed_layers"]
 
 
 def packed_layers(
@@ -40,4 +40,9 @@ def packed_layers(
 def layer_key(layer: tf.keras.layers.Layer) -> bytes:
     """The key of a layer's kernel in files; empty for layers that cannot be packed."""
     kernel = binary_kernel(layer)
-    return b"" if kernel is None else kernel_key(np.transpose(kernel, (3, 0, 1, 2)) <= 0)
+    return b"" if kernel is None else key_of(kernel)
+
+
+def key_of(kernel: np.ndarray) -> bytes:
+    """The key that a quantized kernel, HWIO, has in files."""
+    return kernel_key(np.transpose(kernel, (3, 0, 1, 2)) <= 0)

@@ -13,7 +13,7 @@ from siman_larq._scopes import no_metrics, quantized
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.quantizers import SampleSign
 
-__all__ = ["as_in_a_file", "codes_as_constants", "patched", "quantized_variables"]
+__all__ = ["Patch", "as_in_a_file", "codes_as_constants", "patched", "quantized_variables"]
 
 Patch = tuple[Any, str, Any]
 

@@ -256,8 +256,7 @@ def _run_file(tflite: bytes, trial: Trial) -> list[list[np.ndarray]] | None:
     steps = trial.steps
     shaped = with_input_shapes(tflite, [value.shape for value in steps[0]])
     stacks = [np.stack(values) for values in zip(*steps, strict=True)]
-    file = TFLiteFile(tflite)
-    is_reference = any(c.has_small_maps or c.is_grouped for c in file.binary_convolutions)
+    is_reference = TFLiteFile(tflite).needs_reference_kernel
     try:
         outputs = run_file(shaped, stacks, is_reference)
     except LceError:
