@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 
 from siman_larq import models
+from siman_larq.files import write_atomically
 from siman_larq.training import CoupledDecaySGD, Recipe, binary_variables, recipe_for
-from siman_larq.training.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(ROOT / "train" / "cifar.py")]

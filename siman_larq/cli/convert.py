@@ -55,7 +55,7 @@ def convert(
     with one_sentence(ImportError, OSError, TypeError, ValueError):
         import siman_larq
         from siman_larq.conversion import add_input_settings
-        from siman_larq.training.files import write_atomically
+        from siman_larq.files import write_atomically
 
         tflite = siman_larq.convert(
             network,

@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from siman_larq.files import first_line, write_atomically
 from siman_larq.training import checkpoints
-from siman_larq.training.files import first_line, write_atomically
 from siman_larq.training.folder import CHECKPOINTS, HISTORY
 from siman_larq.training.progress import say
 

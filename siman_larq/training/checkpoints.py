@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from siman_larq.training.files import PARTIAL, first_line, write_atomically
+from siman_larq.files import PARTIAL, first_line, write_atomically
 
 __all__ = ["Newest", "clear", "keep_newest", "literal", "newest_readable", "prefix", "write"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import tensorflow as tf
 
+from siman_larq.files import first_line
 from siman_larq.training.distribution import devices
-from siman_larq.training.files import first_line
 from siman_larq.training.run import Run
 
 __all__ = ["carry_out"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from siman_larq.choices import FOLDER
+from siman_larq.files import PARTIAL
 from siman_larq.training import checkpoints
-from siman_larq.training.files import PARTIAL
 from siman_larq.training.recipe import Recipe
 
 __all__ = [

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from siman_larq import data
-from siman_larq.training.files import write_atomically
+from siman_larq.files import write_atomically
 
 __all__ = ["same_images"]
 

@@ -10,7 +10,7 @@ from matplotlib import font_manager, ticker
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from siman_larq.training.files import write_atomically
+from siman_larq.files import write_atomically
 
 __all__ = [
     "plot_confusion",

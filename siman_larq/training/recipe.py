@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from siman_larq.choices import CIFAR_MODELS, IMAGENET_MODELS, PRECISIONS, STRATEGIES, STYLES
+from siman_larq.files import write_atomically
 from siman_larq.math import Threshold
-from siman_larq.training.files import write_atomically
 
 __all__ = ["Recipe", "evaluation_batch"]
 

@@ -19,8 +19,8 @@ from siman_larq.conversion import Report, convert, verify
 from siman_larq.conversion.binary import binary_layers
 from siman_larq.conversion.metadata import add_input_settings
 from siman_larq.conversion.proof import small_map_layers
+from siman_larq.files import write_atomically
 from siman_larq.training import pictures, text
-from siman_larq.training.files import write_atomically
 from siman_larq.training.progress import say
 from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.testing import Answers, answers
