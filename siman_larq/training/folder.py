@@ -19,6 +19,7 @@ __all__ = [
     "CHECKPOINTS",
     "HISTORY",
     "RECIPE",
+    "FolderBusyError",
     "check_folder",
     "claimed",
     "epochs_done",
@@ -30,6 +31,10 @@ HISTORY = "history.csv"
 RECIPE = "recipe.json"
 _LOCK = ".siman-larq.lock"
 _LONGEST = 60
+
+
+class FolderBusyError(ValueError):
+    """Another process is at work in a run folder."""
 
 
 def new_folder(recipe: Recipe, parent: Path) -> Path:
@@ -97,7 +102,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """Keeps other processes out of a run folder, and clears what a killed one was writing.
 
     # Raises
-        ValueError: when another process has the folder.
+        FolderBusyError: when another process has the folder.
     """
     lock = _locked(folder)
     try:
@@ -129,7 +134,7 @@ def _locked(folder: Path) -> IO[str]:
             if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 return lock  # A file system without locks.
             lock.close()
-            raise ValueError(
+            raise FolderBusyError(
                 f"Another process is at work in {folder}; wait for it, or give another folder."
             ) from error
         # Whoever had it may have deleted it while it was opened here.

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from siman_larq.conversion.metadata import add_input_settings
 from siman_larq.conversion.proof import small_map_layers
 from siman_larq.files import write_atomically
 from siman_larq.training import pictures, text
+from siman_larq.training.machine import machine
 from siman_larq.training.progress import say
 from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.testing import Answers, answers
@@ -127,7 +126,7 @@ def _figures(recipe: Recipe, images: data.ImageSource, tested: Answers) -> dict[
             for true, predicted, number in tested.most_confused(_PAIRS)
         ],
         "data_source": images.source,
-        "machine": _machine(),
+        "machine": machine(),
         "tensorflow": tf.__version__,
     }
 
@@ -156,15 +155,6 @@ def _figures_of_file(model: tf.keras.Model, report: Report, labels: np.ndarray) 
 
 def _is_readable(tested: Answers) -> bool:
     return len(tested.names) <= _MOST_CLASSES
-
-
-def _machine() -> str:
-    kinds = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    gpus = ", ".join(kinds) or "no GPU"
-    return f"{platform.system()} on {platform.machine()}, {os.cpu_count()} CPU cores, {gpus}"
 
 
 def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:

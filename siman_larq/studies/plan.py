@@ -1,0 +1,278 @@
+"""A study: a claim, the test that decides it, and the runs, written before any of them is made."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from siman_larq.studies.rows import Rows, by_run, final_figure
+from siman_larq.training.recipe import Recipe
+
+__all__ = ["PHASES", "Arm", "Choice", "Finals", "PlannedRun", "Study", "Test", "as_text", "choose"]
+
+PHASES = ("choose", "main", "final")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things that are compared.
+
+    # Attributes
+        name: As in tables and names of run folders.
+        settings: Fields of `Recipe` by which it differs from the others.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A hyper-parameter that each arm has chosen for it, on training images that are held out.
+
+    # Attributes
+        setting: A field of `Recipe`.
+        values: What is tried, from the smallest.
+        seeds: Seeds of the trials.
+        held_out: How many of the last training images are tested on in place of the test images.
+    """
+
+    setting: str
+    values: tuple[Any, ...]
+    seeds: tuple[int, ...]
+    held_out: int
+
+
+@dataclass(frozen=True)
+class Finals:
+    """Longer runs of some arms.
+
+    # Attributes
+        seeds: Their seeds.
+        settings: Fields of `Recipe` in which they differ from the other runs.
+        arms: Which arms.
+        best_of: In place of `arms`, a field of `Recipe`: of the arms that share a value of it, the
+            one with the best accuracy on held-out images takes part.
+    """
+
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]
+    arms: tuple[str, ...] = ()
+    best_of: str = ""
+
+
+@dataclass(frozen=True)
+class Test:
+    """How a part of the claim is decided.
+
+    # Attributes
+        kind: `"greater"`: the mean of the differences paired by seed is above 0, by a two-sided
+            t-test at 5 %, after Holm over all such tests of the phase. `"equivalent"`: it lies
+            within `margin`, by two one-sided t-tests. `"peak"`: the 95 % interval of the best
+            `setting`, by a quadratic fit, holds `value`.
+        says: The part of the claim.
+        arm: The arm of which it is said; in finals by `best_of`, that value.
+        than: The arm that it is held against.
+        figure: A column of epochs.csv, of which the last epoch counts.
+        phase: `"main"` or `"final"`.
+        margin: In units of the figure; accuracies are between 0 and 1.
+        setting: A field of `Recipe` that is a number in every arm.
+        value: What the setting should be best at.
+    """
+
+    kind: str
+    says: str
+    arm: str = ""
+    than: str = ""
+    figure: str = "val_accuracy"
+    phase: str = "main"
+    margin: float = 0.0
+    setting: str = ""
+    value: float = 0.0
+
+
+class PlannedRun(NamedTuple):
+    """A training of a study, with what its rows in epochs.csv begin with.
+
+    # Attributes
+        phase: `"choose"`, `"main"` or `"final"`.
+        arm: Name of the arm.
+        seed: Seed of the recipe.
+        setting: Value of the chosen hyper-parameter, or empty.
+        recipe: What to train.
+    """
+
+    phase: str
+    arm: str
+    seed: int
+    setting: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study's TOML file says.
+
+    # Attributes
+        path: The file; a study's name is that of its file.
+        title: Its heading.
+        claim: What is claimed.
+        test: Which arms are compared, and what decides.
+        recipe: Fields of `Recipe` that all arms share.
+        seeds: Seeds of every arm.
+        arms: What is compared.
+        tests: What decides, for the program.
+        reference: The arm that every other one is held against.
+        choice: The hyper-parameter that is chosen first, if any.
+        finals: The longer runs, if any.
+    """
+
+    path: Path
+    title: str
+    claim: str
+    test: str
+    recipe: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    tests: tuple[Test, ...]
+    reference: str
+    choice: Choice | None = None
+    finals: Finals | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.stem
+
+    @property
+    def results(self) -> Path:
+        """Folder of what is kept of the runs."""
+        return self.path.parent / "results" / self.name
+
+    def arm(self, name: str) -> Arm:
+        """The arm of a name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def recipe_of(self, arm: str, seed: int = 0, **settings: Any) -> Recipe:
+        """The recipe of an arm, with some settings put in place of its own."""
+        given: dict[str, Any] = {**self.recipe, **self.arm(arm).settings, **settings}
+        # In the file a list; a recipe is compared with what was read from JSON.
+        given |= {name: tuple(v) for name, v in given.items() if isinstance(v, list)}
+        return Recipe(seed=seed, **given)
+
+    def runs(self, rows: Rows = (), is_forecast: bool = False) -> list[PlannedRun]:
+        """The runs that are known by now, in the order in which they are to be made.
+
+        # Arguments
+            rows: Rows of epochs.csv, from which the choice is made. Runs that need a choice are
+                known once all its trials have ended.
+            is_forecast: Whether such runs are given anyhow, as if the first value had been chosen,
+                with an empty `setting`: what is to come takes as long.
+
+        # Returns
+            The runs of the choice, of the arms and of the finals.
+        """
+        chosen = choose(self, rows)
+        if chosen is None and is_forecast and self.choice:
+            chosen = {arm.name: ("", self.choice.values[0], 0.0) for arm in self.arms}
+        runs = self._trials()
+        if chosen is None:
+            return runs
+        for arm in self.arms:
+            runs += self._of_arm("main", arm.name, self.seeds, {}, chosen)
+        for name in self.finalists(chosen).values():
+            assert self.finals
+            runs += self._of_arm("final", name, self.finals.seeds, self.finals.settings, chosen)
+        return runs
+
+    def finalists(self, chosen: "Chosen") -> dict[str, str]:
+        """The arms of the finals, by the names that tests know them by."""
+        if not self.finals:
+            return {}
+        if not self.finals.best_of:
+            return {name: name for name in self.finals.arms}
+        best: dict[str, str] = {}
+        for arm in self.arms:
+            group = str(getattr(self.recipe_of(arm.name), self.finals.best_of))
+            # Ties go to the arm that is written first.
+            if group not in best or chosen[arm.name][2] > chosen[best[group]][2]:
+                best[group] = arm.name
+        return best
+
+    def _trials(self) -> list[PlannedRun]:
+        if not self.choice:
+            return []
+        return [
+            PlannedRun(
+                "choose",
+                arm.name,
+                seed,
+                as_text(value),
+                self.recipe_of(
+                    arm.name,
+                    seed,
+                    held_out=self.choice.held_out,
+                    **{self.choice.setting: value},
+                ),
+            )
+            for arm in self.arms
+            for value in self.choice.values
+            for seed in self.choice.seeds
+        ]
+
+    def _of_arm(
+        self,
+        phase: str,
+        arm: str,
+        seeds: Iterable[int],
+        settings: Mapping[str, Any],
+        chosen: "Chosen",
+    ) -> list[PlannedRun]:
+        text = ""
+        if self.choice:
+            text, value, _ = chosen[arm]
+            settings = {**settings, self.choice.setting: value}
+        return [
+            PlannedRun(phase, arm, seed, text, self.recipe_of(arm, seed, **settings))
+            for seed in seeds
+        ]
+
+
+# By arm: the value as in epochs.csv, the value, and its accuracy on held-out images.
+Chosen = dict[str, tuple[str, Any, float]]
+
+
+def choose(study: Study, rows: Rows) -> Chosen | None:
+    """The value of the study's `choice` for each arm: the best mean accuracy on held-out images.
+
+    Of equally good values the smaller one is taken. A trial that diverged counts as accuracy 0.
+
+    # Arguments
+        study: A study.
+        rows: Rows of epochs.csv.
+
+    # Returns
+        By arm the value as text, the value and its accuracy; empty for a study without a choice,
+        and `None` while a trial has not ended.
+    """
+    if study.choice is None:
+        return {}
+    found = by_run(rows)
+    scores: dict[tuple[str, str], list[float]] = {}
+    for run in study._trials():
+        score = final_figure(found.get(run[:4], []), run.recipe.epochs, "val_accuracy")
+        if score is None:
+            return None
+        scores.setdefault((run.arm, run.setting), []).append(score if score == score else 0.0)
+    chosen: Chosen = {}
+    for arm in study.arms:
+        texts = [as_text(value) for value in study.choice.values]
+        means = [sum(s) / len(s) for s in (scores[arm.name, text] for text in texts)]
+        best = means.index(max(means))
+        chosen[arm.name] = (texts[best], study.choice.values[best], means[best])
+    return chosen
+
+
+def as_text(value: Any) -> str:
+    """A value as it stands in epochs.csv and in names of folders."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,199 @@
+"""Reads a study's TOML file; what is wrong with it is one sentence, before anything runs."""
+
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from siman_larq.studies.plan import PHASES, Arm, Choice, Finals, Study, Test
+from siman_larq.studies.rows import Row
+from siman_larq.training.recipe import Recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["read"]
+
+_SETTINGS = tuple(field.name for field in fields(Recipe) if field.name != "seed")
+_KINDS = {
+    "greater": ("arm", "than"),
+    "equivalent": ("arm", "than", "margin"),
+    "peak": ("setting", "value"),
+}
+_HELD_OUT = 5000
+
+
+def read(path: Path) -> Study:
+    """Reads a study's TOML file.
+
+    # Arguments
+        path: The file.
+
+    # Returns
+        A `Study`.
+
+    # Raises
+        FileNotFoundError: when it is not there.
+        ValueError: naming file and key, for what is unknown, missing or cannot be trained.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is not there; give a study's TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file ({error}).") from error
+    try:
+        return _study(path, given)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _study(path: Path, given: dict[str, Any]) -> Study:
+    needed = ("title", "claim", "test", "recipe", "seeds", "arms", "tests")
+    _check_keys("the file", given, needed, ("reference", "choose", "finals"))
+    recipe = given["recipe"]
+    _check_keys("[recipe]", recipe, ("train_examples",), _SETTINGS)
+    arms = tuple(_arm(table) for table in given["arms"])
+    names = [arm.name for arm in arms]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two arms have the name {min(twice)!r}; give each its own.")
+    study = Study(
+        path=path,
+        title=given["title"],
+        claim=given["claim"].strip(),
+        test=given["test"].strip(),
+        recipe=recipe,
+        seeds=_seeds("seeds", given["seeds"]),
+        arms=arms,
+        tests=tuple(_test(table) for table in given["tests"]),
+        reference=given.get("reference", names[0]),
+        choice=_choice(given["choose"]) if "choose" in given else None,
+        finals=_finals(given["finals"]) if "finals" in given else None,
+    )
+    _check_arms("reference", (study.reference,), names)
+    for arm in study.arms:
+        try:
+            study.recipe_of(arm.name)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"arm {arm.name!r}: {error}") from error
+    _check_finals(study, names)
+    for test in study.tests:
+        _check_test(study, test, names)
+    study.runs(is_forecast=True)
+    return study
+
+
+def _arm(table: dict[str, Any]) -> Arm:
+    _check_keys("[[arms]]", table, ("name",), _SETTINGS)
+    if not re.fullmatch(r"[\w.+-]+", str(table["name"])):
+        raise ValueError(
+            f"[[arms]]: name={table['name']!r} becomes a folder's; use letters, digits and _.+-"
+        )
+    return Arm(table["name"], {key: table[key] for key in table if key != "name"})
+
+
+def _choice(table: dict[str, Any]) -> Choice:
+    _check_keys("[choose]", table, ("setting", "values", "seeds"), ("held_out",))
+    _check_setting("[choose]", table["setting"])
+    if not table["values"]:
+        raise ValueError("[choose]: values is empty; give at least one value.")
+    held_out = table.get("held_out", _HELD_OUT)
+    if not held_out > 0:
+        raise ValueError(
+            f"[choose]: held_out={held_out} would choose on the test images; use at least 1."
+        )
+    seeds = _seeds("[choose] seeds", table["seeds"])
+    return Choice(table["setting"], tuple(sorted(table["values"])), seeds, held_out)
+
+
+def _finals(table: dict[str, Any]) -> Finals:
+    _check_keys("[finals]", table, ("seeds",), ("arms", "best_of", *_SETTINGS))
+    settings = {key: table[key] for key in table if key in _SETTINGS}
+    seeds = _seeds("[finals] seeds", table["seeds"])
+    return Finals(seeds, settings, tuple(table.get("arms", ())), table.get("best_of", ""))
+
+
+def _check_finals(study: Study, names: list[str]) -> None:
+    if not study.finals:
+        return
+    _check_arms("[finals] arms", study.finals.arms, names)
+    if bool(study.finals.arms) == bool(study.finals.best_of):
+        raise ValueError("[finals] needs either arms or best_of.")
+    if study.finals.best_of:
+        _check_setting("[finals] best_of", study.finals.best_of)
+        if not study.choice:
+            raise ValueError("[finals]: best_of needs held-out images, that is a [choose].")
+
+
+def _test(table: dict[str, Any]) -> Test:
+    _check_keys("[[tests]]", table, ("kind", "says"), tuple(f.name for f in fields(Test)))
+    if table["kind"] not in _KINDS:
+        raise ValueError(f"[[tests]]: kind={table['kind']!r} is unknown; use one of {[*_KINDS]}.")
+    _check_keys(
+        f"a test of kind {table['kind']!r}",
+        table,
+        _KINDS[table["kind"]],
+        ("kind", "says", "figure", "phase"),
+    )
+    return Test(**table)
+
+
+def _check_test(study: Study, test: Test, names: list[str]) -> None:
+    if test.phase not in PHASES[1:] or (test.phase == "final" and not study.finals):
+        raise ValueError(f"[[tests]]: phase={test.phase!r} is not one of this study.")
+    if test.figure not in Row.figures():
+        raise ValueError(
+            f"[[tests]]: figure={test.figure!r} is no column of epochs.csv; use one of "
+            f"{', '.join(Row.figures())}."
+        )
+    if test.kind == "peak":
+        _check_setting("[[tests]]", test.setting)
+        values = [getattr(study.recipe_of(name), test.setting) for name in names]
+        if len({v for v in values if isinstance(v, (int, float))}) < max(3, len(values)):
+            raise ValueError(
+                f"[[tests]]: setting={test.setting!r} must be another number in every arm, of at "
+                f"least 3; it is {values}."
+            )
+        return
+    if test.phase == "final":
+        chosen = dict.fromkeys(names, ("", None, 0.0))
+        names = list(study.finalists(chosen))
+    _check_arms("[[tests]]", (test.arm, test.than), names)
+    if test.kind == "equivalent" and not test.margin > 0:
+        raise ValueError(f"[[tests]]: margin={test.margin} must be above 0.")
+
+
+def _check_keys(
+    place: str, table: dict[str, Any], needed: tuple[str, ...], further: tuple[str, ...]
+) -> None:
+    for key in table:
+        if key not in needed + further:
+            known = ", ".join([*needed, *further])
+            raise ValueError(f"{place} has the unknown key {key!r}; known are {known}.")
+    for key in needed:
+        if key not in table:
+            raise ValueError(f"{place} lacks the key {key!r}.")
+
+
+def _check_setting(place: str, name: str) -> None:
+    if name not in _SETTINGS:
+        raise ValueError(
+            f"{place}: {name!r} is no setting of a recipe; use one of {', '.join(_SETTINGS)}."
+        )
+
+
+def _check_arms(place: str, given: Iterable[str], names: Iterable[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise ValueError(f"{place}: {name!r} is no arm; the arms are {', '.join(names)}.")
+
+
+def _seeds(place: str, given: Any) -> tuple[int, ...]:
+    is_list = isinstance(given, list) and all(type(seed) is int and seed >= 0 for seed in given)
+    if not is_list or not given or len(set(given)) < len(given):
+        raise ValueError(f"{place}={given!r} must be a list of different numbers from 0.")
+    return tuple(given)
