@@ -121,7 +121,10 @@ def _decay(optimizer: Any, variable: tf.Variable, model: tf.keras.Model) -> str 
     settings = list(_ALWAYS)
     if hasattr(optimizer, "excluded"):
         spared = optimizer.excluded(model.trainable_variables)
-        settings += [] if any(one is variable for one in spared) else ["l2"]
+        if not any(one is variable for one in spared):
+            settings.append("l2")
+        elif getattr(variable, "precision", 32) == 1:
+            settings.append("binary_l2")
     if decays(optimizer, variable):
         settings.append("weight_decay")
     for setting in settings:
@@ -132,6 +135,8 @@ def _decay(optimizer: Any, variable: tf.Variable, model: tf.keras.Model) -> str 
 
 def _cure(optimizer: Any) -> str:
     name = type(optimizer).__name__
+    if getattr(optimizer, "binary_l2", 0):
+        return f"Leave binary_l2 out of {name}."
     if hasattr(optimizer, "excluded") and optimizer.l2:
         return (
             f"Give {name} spares_binary=True, or call "

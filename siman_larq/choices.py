@@ -2,6 +2,8 @@
 
 __all__ = [
     "CIFAR_MODELS",
+    "CLAMPS",
+    "CODES",
     "DATASET_NAMES",
     "FOLDER",
     "IMAGENET_MODELS",
@@ -33,6 +35,8 @@ ZOO_MODELS = (
 IMAGENET_MODELS = ("resnet18_imagenet", "resnet34_imagenet", *ZOO_MODELS)
 DATASET_NAMES = ("cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini")
 FOLDER = "folder:"  # and then the path of a folder of pictures
+CODES = ("magnitude", "sign", "balanced_sign")
+CLAMPS = ("both", "upper", "none")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("single", "mirrored", "multiworker")
 STYLES = ("official", "zoo")

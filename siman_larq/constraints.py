@@ -1,6 +1,6 @@
 """Kernel constraints of SiMaN."""
 
-from typing import Any
+from typing import Any, get_args
 
 import larq as lq
 import tensorflow as tf
@@ -8,7 +8,7 @@ import tensorflow as tf
 from siman_larq._instances import refuse_tensor
 from siman_larq._scopes import quantized
 from siman_larq.filters import axes_by_name, checked_axes
-from siman_larq.math import clamp_magnitudes
+from siman_larq.math import Tails, clamp_magnitudes
 
 __all__ = ["PercentileClip"]
 
@@ -41,6 +41,9 @@ class PercentileClip(tf.keras.constraints.Constraint):
         filter_axes: The axes of the kernel that tell filters apart, as for
             `siman_larq.SiMaNQuantizer`. `None`: those of the layer, which a `SiMaNQuantizer` beside
             it and `siman_larq.ClipAnnealing` find, or the last.
+        tails: `"both"`, or `"upper"`: small magnitudes stay as they are. Lifted to \\(P_p\\) at
+            every step, a weight changes its sign only in an update larger than that, which holds
+            back codes of the sign.
 
     # Attributes
         percent: The value in force; assign to it to change it, also between steps of a compiled
@@ -48,17 +51,24 @@ class PercentileClip(tf.keras.constraints.Constraint):
         filter_axes: The axes in force.
 
     # Raises
-        ValueError: for a percent outside [0, 50), or other axes.
+        ValueError: for a percent outside [0, 50), or other axes or tails.
         TypeError: where the class is given in place of an instance.
 
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
 
-    def __init__(self, percent: float = 0.0, filter_axes: Any = None) -> None:
+    def __init__(
+        self, percent: float = 0.0, filter_axes: Any = None, tails: Tails = "both"
+    ) -> None:
         refuse_tensor("PercentileClip", "percent", percent, "kernel_constraint=PercentileClip()")
         value = _checked_percent(percent)
         self.filter_axes = checked_axes("PercentileClip", filter_axes)
+        if tails not in get_args(Tails):
+            raise ValueError(
+                f"PercentileClip: tails={tails!r} is not supported; use 'both' or 'upper'."
+            )
+        self.tails = tails
         # A variable, so that a new value reaches training steps that are already traced.
         with tf.init_scope():
             self._percent = tf.Variable(value, trainable=False, dtype=tf.float32, name="percent")
@@ -75,11 +85,11 @@ class PercentileClip(tf.keras.constraints.Constraint):
         axes = self.filter_axes or axes_by_name(w)
         with quantized(False):
             w = tf.convert_to_tensor(w)
-        return clamp_magnitudes(w, self._percent, axes)
+        return clamp_magnitudes(w, self._percent, axes, self.tails)
 
     def get_config(self) -> dict[str, Any]:
         axes = self.filter_axes and list(self.filter_axes)
-        return {"percent": self.percent, "filter_axes": axes}
+        return {"percent": self.percent, "filter_axes": axes, "tails": self.tails}
 
 
 def _checked_percent(percent: float) -> float:

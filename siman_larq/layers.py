@@ -45,6 +45,14 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
             name; `"siman"` has the levels (0, 1).
         kernel_constraint: Defaults to `PercentileClip(0.0)`, for `ClipAnnealing` to set.
         alpha_initializer: Defaults to `None`: the mean magnitude of each filter's latent weights.
+        centred: Whether the mean over the filters is taken off the convolution at every position,
+            before alpha: \\(y_f = \alpha_f (c_f - \bar c)\\). That is for the levels (0, 1),
+            with which all filters have a sum in common that batch normalisation cannot remove;
+            with it they train as (-1, 1) do, because
+            \\[
+            a * B_f - \overline{a * B} = \tfrac{1}{2}
+            \left( a * (2B - 1)_f - \overline{a * (2B - 1)} \right)
+            \\]
         kwargs: As for `larq.layers.QuantConv2D`.
 
     # Attributes
@@ -58,7 +66,8 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
         `(batch, new_height, new_width, filters)`
 
     # Raises
-        ValueError: for `data_format="channels_first"`, which LCE cannot convert, and unknown names.
+        ValueError: for `data_format="channels_first"`, which LCE cannot convert, unknown names, and
+            `centred=True` with a single filter, of which nothing would be left.
         TypeError: for a class given as a quantizer or constraint in place of an instance.
 
     # References
@@ -76,6 +85,7 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
         kernel_quantizer: Any = "default",
         kernel_constraint: Any = "default",
         alpha_initializer: Any = None,
+        centred: bool = False,
         **kwargs: Any,
     ) -> None:
         if input_quantizer == "default":
@@ -100,7 +110,13 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
                 f"SiMaNConv2D: data_format={self.data_format!r} is not supported; use "
                 "'channels_last' (LCE converts no other)."
             )
+        if centred and filters == 1:
+            raise ValueError(
+                "SiMaNConv2D: centred=True with filters=1 leaves nothing, since a single filter is "
+                "its own mean; leave centred out."
+            )
         self.alpha_initializer = tf.keras.initializers.get(alpha_initializer)
+        self.centred = bool(centred)
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -132,13 +148,26 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
         # Reads the code out of Larq's variable, now that the quantized scope is on.
         kernel = tf.cast(tf.convert_to_tensor(kernel), inputs.dtype)
         alpha = tf.cast(self.alpha, inputs.dtype)
-        return _scaled_convolution(super().convolution_op, inputs, kernel, alpha)
+        return _scaled_convolution(super().convolution_op, inputs, kernel, alpha, self.centred)
+
+    def scaled(self, convolved: tf.Tensor) -> tf.Tensor:
+        """What the layer makes of the convolution with its code: centred if asked, times alpha."""
+        return (_centre(convolved) if self.centred else convolved) * self.alpha
 
     def get_config(self) -> dict[str, Any]:
         initializer = self.alpha_initializer
         if initializer is not None:
             initializer = tf.keras.initializers.serialize(initializer)
-        return {**super().get_config(), "alpha_initializer": initializer}
+        return {
+            **super().get_config(),
+            "alpha_initializer": initializer,
+            "centred": self.centred,
+        }
+
+
+def _centre(values: tf.Tensor) -> tf.Tensor:
+    """Values of filters along the last axis, less their mean over the filters."""
+    return values - tf.reduce_mean(values, axis=-1, keepdims=True)
 
 
 def _scaled_convolution(
@@ -146,23 +175,30 @@ def _scaled_convolution(
     inputs: tf.Tensor,
     kernel: tf.Tensor,
     alpha: tf.Tensor,
+    centred: bool,
 ) -> tf.Tensor:
     """`alpha * convolve(inputs, kernel)` with exact integers before the scale.
 
-    The gradient takes the scale to the kernel, which is small, instead of to the maps.
+    The gradient takes the scale to the kernel, which is small, instead of to the maps; so too the
+    mean over the filters, if that is taken off.
     """
+
+    def centre(values: tf.Tensor) -> tf.Tensor:
+        return _centre(values) if centred else values
 
     @tf.custom_gradient
     def scaled(inputs, kernel, alpha):
         def gradient(upstream):
+            linear = centre(kernel)
             with tf.GradientTape() as tape:
-                scaled_kernel = kernel * alpha
+                scaled_kernel = linear * alpha
                 tape.watch((inputs, scaled_kernel))
                 # In a graph nothing uses the outputs themselves, and they are not computed.
                 outputs = convolve(inputs, scaled_kernel)
             to_inputs, to_kernel = tape.gradient(outputs, (inputs, scaled_kernel), upstream)
-            return to_inputs, to_kernel * alpha, tf.reduce_sum(to_kernel * kernel, axis=[0, 1, 2])
+            to_alpha = tf.reduce_sum(to_kernel * linear, axis=[0, 1, 2])
+            return to_inputs, centre(to_kernel * alpha), to_alpha
 
-        return convolve(inputs, kernel) * alpha, gradient
+        return centre(convolve(inputs, kernel)) * alpha, gradient
 
     return scaled(inputs, kernel, alpha)

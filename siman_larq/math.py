@@ -9,6 +9,7 @@ their first axis.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import tensorflow as tf
@@ -25,15 +26,18 @@ from siman_larq.standardisation import (
 
 __all__ = [
     "EPSILON",
+    "Tails",
     "Threshold",
     "clamp_magnitudes",
     "magnitude_code",
     "mean_magnitude",
     "ones_per_filter",
     "sample_sign",
+    "sign_code",
 ]
 
 Threshold = float | Literal["median", "angle"]
+Tails = Literal["both", "upper"]
 
 _LONGEST_SUM = 4096
 
@@ -106,6 +110,65 @@ def magnitude_code(
         ValueError: for kernels without weights, or of a shape that is not static.
     """
 
+    def is_high(centred: tf.Tensor) -> tf.Tensor:
+        return _is_large(tf.abs(centred), threshold)
+
+    return _code(kernel, levels, filter_axes, is_high, lambda g, centred: g * tf.sign(centred))
+
+
+def sign_code(
+    kernel: tf.Tensor,
+    levels: tuple[float, float] = (-1.0, 1.0),
+    balanced: bool = False,
+    filter_axes: Axes = (-1,),
+) -> tf.Tensor:
+    r"""Codes a kernel by sign: per filter the weights from its mean upwards become the upper level.
+
+    \\[
+    q(w) = \begin{cases}
+      \texttt{levels[1]} & w \geq \bar w \\\
+      \texttt{levels[0]} & \text{otherwise}
+    \end{cases}
+    \\]
+
+    The balanced code puts the upper level strictly above the filter's lower median instead: on
+    \\(\lfloor n/2 \rfloor\\) weights, ties aside. All else is as in `magnitude_code`, but the
+    gradient, which takes the code for \\(w_2\\) itself:
+    \\(\partial L / \partial w_2 = \partial L / \partial q\\).
+
+    # Arguments
+        kernel: Floating-point tensor of rank 1 or more with a static shape.
+        levels: The two values of the code.
+        balanced: Whether the larger half of a filter's weights has the upper level.
+        filter_axes: The axes that tell filters apart, negative and ascending.
+
+    # Returns
+        Tensor of the kernel's shape and dtype. Computed in float32, for float64 kernels in float64.
+
+    # Raises
+        TypeError: for kernels of other types.
+        ValueError: for kernels without weights, or of a shape that is not static.
+
+    # References
+        - [Equal Bits: Enforcing Equally Distributed Binary Network
+          Weights](https://arxiv.org/abs/2112.03406)
+    """
+
+    def is_high(centred: tf.Tensor) -> tf.Tensor:
+        return _is_large(centred, "median") if balanced else centred >= 0
+
+    return _code(kernel, levels, filter_axes, is_high, lambda g, _: g)
+
+
+def _code(
+    kernel: tf.Tensor,
+    levels: tuple[float, float],
+    filter_axes: Axes,
+    is_high_where: Callable[[tf.Tensor], tf.Tensor],
+    to_standardised: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """A code of the centred weights, and its gradient with respect to the standardised ones."""
+
     @tf.custom_gradient
     def code(kernel):
         scaled = rescale(to_float(to_columns(kernel, filter_axes)))
@@ -116,7 +179,7 @@ def magnitude_code(
         is_high = tf.cond(
             _is_code(scaled, levels),
             lambda: weights == high,
-            lambda: _is_large(tf.abs(centred), threshold),
+            lambda: is_high_where(centred),
         )
         finite = tf.math.is_finite(mean)
         high, low = (tf.where(finite, level, math.nan) for level in (high, low))
@@ -125,7 +188,7 @@ def magnitude_code(
         def gradient(upstream):
             upstream = tf.cast(to_columns(upstream, filter_axes), weights.dtype)
             inverse, outer = inverse_deviations(centred, scaled)
-            downstream = upstream * tf.sign(centred) * outer
+            downstream = to_standardised(upstream, centred) * outer
             downstream = remove_mean_and_variance(downstream, centred, inverse, axes=[0])
             downstream = from_columns(downstream, kernel.shape, filter_axes)
             return tf.cast(downstream, kernel.dtype)
@@ -147,7 +210,7 @@ def _is_code(scaled: Scaled, levels: tuple[float, float]) -> tf.Tensor:
 
 
 def _is_large(magnitudes: tf.Tensor, threshold: Threshold) -> tf.Tensor:
-    """The mask of ones for magnitudes of shape `(n, filters)`."""
+    """The mask of ones for magnitudes, or other values, of shape `(n, filters)`."""
     n = magnitudes.shape[0]
     if threshold != "angle":
         ones = ones_per_filter(n, threshold)
@@ -161,7 +224,10 @@ def _is_large(magnitudes: tf.Tensor, threshold: Threshold) -> tf.Tensor:
 
 
 def clamp_magnitudes(
-    kernel: tf.Tensor, percent: tf.Tensor | float, filter_axes: Axes = (-1,)
+    kernel: tf.Tensor,
+    percent: tf.Tensor | float,
+    filter_axes: Axes = (-1,),
+    tails: Tails = "both",
 ) -> tf.Tensor:
     r"""Takes the mean off every filter and clamps magnitudes to percentiles of the whole kernel.
 
@@ -177,6 +243,7 @@ def clamp_magnitudes(
         kernel: Floating-point tensor of rank 1 or more with a static shape.
         percent: \\(p\\), a scalar in [0, 50).
         filter_axes: The axes that tell filters apart, negative and ascending.
+        tails: `"both"`, or `"upper"`: magnitudes below \\(P_p\\) stay as they are.
 
     # Returns
         Tensor of the kernel's shape and dtype. Computed in float32, for float64 kernels in float64.
@@ -194,8 +261,10 @@ def clamp_magnitudes(
 
     def clamp() -> tf.Tensor:
         magnitudes = tf.abs(centred)
-        low, high = (_percentile(magnitudes, p) for p in (percent, 100 - percent))
-        return tf.sign(centred) * tf.clip_by_value(magnitudes, low, high)
+        kept = tf.minimum(magnitudes, _percentile(magnitudes, 100 - percent))
+        if tails == "both":
+            kept = tf.maximum(kept, _percentile(magnitudes, percent))
+        return tf.sign(centred) * kept
 
     # float64: a float32 position has no fraction left in a kernel of millions of weights.
     percent = tf.cast(percent, tf.float64)

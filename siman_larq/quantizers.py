@@ -8,8 +8,9 @@ import tensorflow as tf
 from siman_larq._instances import refuse_tensor
 from siman_larq._private import BaseQuantizer, calling_layer
 from siman_larq._scopes import leave_quantized
+from siman_larq.choices import CODES
 from siman_larq.filters import axes_by_name, checked_axes, tell_axes
-from siman_larq.math import Threshold, magnitude_code, sample_sign
+from siman_larq.math import Threshold, magnitude_code, sample_sign, sign_code
 
 __all__ = ["SampleSign", "SiMaNQuantizer"]
 
@@ -81,6 +82,10 @@ class SiMaNQuantizer(BaseQuantizer):
             lie along the axis before the last; in depthwise kernels every channel and multiplier
             has one; in locally connected layers every position has its own. Transposed and locally
             connected layers must have been called, as models do, before their codes are read.
+        code: `"magnitude"`, or a code to compare it with, all else equal: `"sign"`, the upper level
+            where \\(w \geq \bar w\\), or `"balanced_sign"`, the upper level strictly above
+            the lower median of the weights themselves. The gradient then takes the code for
+            \\(w_2\\): \\(\partial L / \partial w_2 = \partial L / \partial q\\).
         metrics: An array of metrics to add to the layer. If `None` the metrics set in
             `larq.context.metrics_scope` are used. Currently only the `flip_ratio` metric is
             available.
@@ -89,7 +94,8 @@ class SiMaNQuantizer(BaseQuantizer):
         filter_axes: The axes in force; `None` until they are given or a layer is called.
 
     # Raises
-        ValueError: for other levels, thresholds or axes; for a quantizer that is shared between
+        ValueError: for other levels, thresholds, codes or axes, and for a threshold beside a sign
+            code; for a quantizer that is shared between
             kernels with other filters; and in eager mode for a kernel with NaN or infinite
             weights (in graph mode such a filter's code is NaN).
         TypeError: for kernels that are no floating-point numbers, and where the class is given in
@@ -106,6 +112,7 @@ class SiMaNQuantizer(BaseQuantizer):
         levels: tuple[float, float] = (0, 1),
         threshold: Threshold = "median",
         filter_axes: Any = None,
+        code: str = "magnitude",
         **kwargs: Any,
     ) -> None:
         example = "kernel_quantizer=SiMaNQuantizer(levels=(-1, 1))"
@@ -113,6 +120,7 @@ class SiMaNQuantizer(BaseQuantizer):
         self.levels = _checked_levels(levels)
         self.threshold = _checked_threshold(threshold)
         self.filter_axes = checked_axes("SiMaNQuantizer", filter_axes)
+        self.code = _checked_code(code, self.threshold)
         # Keras would round what it is given to the policy's dtype.
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
@@ -129,7 +137,10 @@ class SiMaNQuantizer(BaseQuantizer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         _check_finite(inputs)
         axes = self.filter_axes or axes_by_name(inputs)
-        return super().call(magnitude_code(inputs, self.levels, self.threshold, axes))
+        if self.code == "magnitude":
+            return super().call(magnitude_code(inputs, self.levels, self.threshold, axes))
+        is_balanced = self.code == "balanced_sign"
+        return super().call(sign_code(inputs, self.levels, is_balanced, axes))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -137,6 +148,7 @@ class SiMaNQuantizer(BaseQuantizer):
             "levels": list(self.levels),
             "threshold": self.threshold,
             "filter_axes": self.filter_axes and list(self.filter_axes),
+            "code": self.code,
         }
 
 
@@ -237,6 +249,19 @@ def _checked_threshold(threshold: Any) -> Threshold:
         f"SiMaNQuantizer: threshold={threshold!r} is not supported; use 'median', 'angle' or a "
         "fraction of ones strictly between 0 and 1."
     )
+
+
+def _checked_code(code: Any, threshold: Threshold) -> str:
+    if code not in CODES:
+        raise ValueError(
+            f"SiMaNQuantizer: code={code!r} is not supported; use one of {', '.join(CODES)}."
+        )
+    if code != "magnitude" and threshold != "median":
+        raise ValueError(
+            f"SiMaNQuantizer: threshold={threshold!r} is one of magnitudes, and code={code!r} has "
+            "none; leave threshold out, or use code='magnitude'."
+        )
+    return code
 
 
 def _check_finite(kernel: tf.Tensor) -> None:

@@ -8,6 +8,8 @@ import click
 
 from siman_larq.choices import (
     CIFAR_MODELS,
+    CLAMPS,
+    CODES,
     DATASET_NAMES,
     FOLDER,
     IMAGENET_MODELS,
@@ -31,6 +33,12 @@ _SHARED = (
     click.option("--train-examples", type=click.IntRange(min=1), help="Only the first N images."),
     click.option("--test-examples", type=click.IntRange(min=1), help="Only the first N of these."),
     click.option(
+        "--held-out",
+        type=click.IntRange(min=0),
+        help="Test on the last N training images, which are not trained on then, to choose "
+        "settings by; of images in memory.  [default: 0]",
+    ),
+    click.option(
         "--skip-damaged",
         type=click.IntRange(min=0),
         help="Leave out up to N images that cannot be read, and name them.  [default: 0]",
@@ -41,7 +49,23 @@ _SHARED = (
     click.option("--warmup-epochs", type=click.IntRange(min=0), help="Linear warm-up."),
     click.option("--clip-start", type=float, help="Percentile clamp in the first epoch."),
     click.option(
+        "--clamp", type=click.Choice(CLAMPS), help="Tails that it clamps.  [default: both]"
+    ),
+    click.option("--binary-decay", type=float, help="l2 on binary kernels.  [default: 0]"),
+    click.option(
+        "--kernel-rate", type=float, help="Learning rate of binary kernels, times.  [default: 1]"
+    ),
+    click.option(
+        "--centred",
+        is_flag=True,
+        default=None,
+        help="Take the mean over the filters off every binary convolution, for levels 0,1.",
+    ),
+    click.option(
         "--levels", type=click.Choice(["-1,1", "0,1"]), help="Levels of the code.  [default: -1,1]"
+    ),
+    click.option(
+        "--code", type=click.Choice(CODES), help="Code of binary kernels.  [default: magnitude]"
     ),
     click.option("--threshold", help="'median', 'angle' or a share of ones.  [default: median]"),
     click.option(

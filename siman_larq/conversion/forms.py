@@ -137,7 +137,7 @@ def _rewritten(
                 # LCE sees a dilated convolution only where nothing else uses its inputs.
                 inputs = lq.math.sign(2.0 * inputs)
             outputs = 0.5 * (outputs + _convolve(layer, inputs, ones, small))
-        return outputs * layer.alpha if isinstance(layer, SiMaNConv2D) else outputs
+        return layer.scaled(outputs) if isinstance(layer, SiMaNConv2D) else outputs
 
     return convolution_op
 

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ def load(
     skip_damaged: int = 0,
     image_size: int = 32,
     seed: int = 0,
+    held_out: int = 0,
 ) -> ImageData:
     """Loads a data set that is on this machine; nothing is ever downloaded.
 
@@ -71,15 +73,21 @@ def load(
     image_size: Height and width of the images; only for a folder of pictures, of which the central
         squares are resized.
     seed: Of the order and the split of a folder of pictures.
+    held_out: So many of the last training images take the place of the test images, and
+        `train_examples` counts the others. Choose settings by them, and test once all is chosen.
 
     # Returns
     An `ImageData`.
 
     # Raises
-    ValueError: If the name is unknown or a number of examples is out of range.
+    ValueError: If the name is unknown, a number of examples is out of range, or `held_out` and
+        `train_examples` overlap.
     DatasetNotFoundError: If the data set is not on this machine.
     DatasetCorruptError: If a file of it is damaged, or more than `skip_damaged` records are.
     """
+    if held_out:
+        whole = load(name, data_dir, None, None, skip_damaged, image_size, seed)
+        return _holding_out(whole, held_out, train_examples, test_examples)
     asked = {"train": train_examples, "test": test_examples}
     if name.startswith(FOLDER):
         folder = open_folder(name, data_dir, seed)
@@ -101,6 +109,33 @@ def load(
     if name == "fashion_mnist" and FASHION_MNIST_IDX_DIR.is_dir():
         return _load_idx(FASHION_MNIST_IDX_DIR, asked)
     raise _not_found(name, directory)
+
+
+def _holding_out(
+    whole: ImageData, held_out: int, train_examples: int | None, test_examples: int | None
+) -> ImageData:
+    present = len(whole.train_images)
+    if not 1 <= held_out < present:
+        raise ValueError(
+            f"held_out={held_out}: {whole.name} has {present} training images, which allows 1 to "
+            f"{present - 1}."
+        )
+    first = present - held_out
+    if train_examples is not None and train_examples > first:
+        raise ValueError(
+            f"train_examples={train_examples} and held_out={held_out} overlap, because "
+            f"{whole.name} has {present} training images; lower one of them."
+        )
+    trained = chosen_count(whole.name, "train", "train_examples", train_examples, first)
+    tested = first + chosen_count(whole.name, "train", "test_examples", test_examples, held_out)
+    return replace(
+        whole,
+        train_images=whole.train_images[:trained],
+        train_labels=whole.train_labels[:trained],
+        test_images=whole.train_images[first:tested],
+        test_labels=whole.train_labels[first:tested],
+        source=f"{whole.source}; {held_out} training images held out for the test",
+    )
 
 
 def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.DatasetBuilder:

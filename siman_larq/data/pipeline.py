@@ -12,12 +12,14 @@ import tensorflow as tf
 from siman_larq.data.images import ImageData, ImageShape
 
 __all__ = [
+    "epoch_order",
     "eval_batches",
     "input_settings",
     "normalised_float",
     "prepare",
     "steps_per_epoch",
     "train_batches",
+    "training_batch",
 ]
 
 # Mean and standard deviation per channel, for pixels in [0, 1].
@@ -93,15 +95,7 @@ def train_batches(
         labels = tf.constant(data.train_labels, tf.int64)
 
     def epoch_of_indices(epoch: tf.Tensor) -> tf.data.Dataset:
-        keys = tf.random.stateless_uniform(
-            [count],
-            _seed(seed, epoch, tf.constant(0, tf.int64), _ORDER),
-            minval=None,
-            maxval=None,
-            dtype=tf.int32,
-            alg="philox",
-        )
-        order = tf.argsort(keys, stable=True)[: steps * batch_size]
+        order = epoch_order(count, steps * batch_size, seed, epoch)
         return tf.data.Dataset.from_tensor_slices(
             (
                 tf.fill([steps], epoch),
@@ -111,15 +105,66 @@ def train_batches(
         )
 
     def batch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        chosen = _pad_to_shape(tf.gather(images, indices), image_shape)
-        if augment:
-            chosen = _crop_and_flip(chosen, seed, epoch, step)
-        return _normalise(chosen, image_shape), tf.gather(labels, indices)
+        return training_batch(images, labels, indices, seed, epoch, step, image_shape, augment)
 
     # Sequential maps: the order must be fixed, and one core is fast enough.
     dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_of_indices).map(batch)
     length = tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps)
     return dataset.apply(length).prefetch(2)
+
+
+def epoch_order(count: int, used: int, seed: int | tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    """The order in which an epoch visits the training images.
+
+    # Arguments
+    count: Number of training images.
+    used: How many of them the epoch visits.
+    seed: Any 64-bit integer, or an int64 scalar.
+    epoch: Which epoch, from 0; an int64 scalar.
+
+    # Returns
+    Different indices, int32 [used].
+    """
+    keys = tf.random.stateless_uniform(
+        [count],
+        _seed(seed, epoch, tf.constant(0, tf.int64), _ORDER),
+        minval=None,
+        maxval=None,
+        dtype=tf.int32,
+        alg="philox",
+    )
+    return tf.argsort(keys, stable=True)[:used]
+
+
+def training_batch(
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    indices: tf.Tensor,
+    seed: int | tf.Tensor,
+    epoch: tf.Tensor,
+    step: tf.Tensor,
+    image_shape: ImageShape = (32, 32, 3),
+    augment: bool = True,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """One batch as `train_batches` makes it, by ops that XLA compiles too.
+
+    # Arguments
+    images: All training images, uint8 [N, height, width, channels].
+    labels: Their classes, int64 [N].
+    indices: Those of the batch, int32 [batch_size], such as a part of `epoch_order`.
+    seed: Any 64-bit integer, or an int64 scalar.
+    epoch: Which epoch, from 0; an int64 scalar.
+    step: Which step of the epoch, from 0; an int64 scalar.
+    image_shape: (height, width, channels) of the output.
+    augment: Whether to crop and flip.
+
+    # Returns
+    Images, float32 [batch_size, *image_shape], and labels, int64 [batch_size].
+    """
+    chosen = _pad_to_shape(tf.gather(images, indices), image_shape)
+    if augment:
+        chosen = _crop_and_flip(chosen, seed, epoch, step)
+    return _normalise(chosen, image_shape), tf.gather(labels, indices)
 
 
 def eval_batches(
@@ -191,12 +236,14 @@ def _check_shape(shape: tuple[int, ...], image_shape: ImageShape) -> None:
         )
 
 
-def _seed(seed: int, epoch: tf.Tensor, step: tf.Tensor, purpose: int) -> tf.Tensor:
+def _seed(seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor, purpose: int) -> tf.Tensor:
     # One number per (epoch, step, purpose) while there are fewer than 2**32 steps per epoch.
-    return tf.stack([tf.constant(seed, tf.int64), (epoch * 2**32 + step) * 4 + purpose])
+    return tf.stack([tf.convert_to_tensor(seed, tf.int64), (epoch * 2**32 + step) * 4 + purpose])
 
 
-def _crop_and_flip(images: tf.Tensor, seed: int, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+def _crop_and_flip(
+    images: tf.Tensor, seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor
+) -> tf.Tensor:
     batch_size, height, width = images.shape[:3]
 
     def draw(purpose: int, limit: int) -> tf.Tensor:

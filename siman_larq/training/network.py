@@ -7,6 +7,7 @@ import tensorflow as tf
 from siman_larq import models, zoo
 from siman_larq._scopes import quantized
 from siman_larq.checks import check_no_l2
+from siman_larq.constraints import PercentileClip
 from siman_larq.layers import SiMaNConv2D
 from siman_larq.quantizers import SiMaNQuantizer
 from siman_larq.training.distribution import synchronised
@@ -59,16 +60,23 @@ def build_model(
         _compile(model, recipe, steps, experiment)
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
-    check_no_l2(model)
+    if not recipe.binary_decay:
+        check_no_l2(model)
     return model
 
 
 def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
+    def quantizer() -> SiMaNQuantizer:
+        return SiMaNQuantizer(recipe.levels, recipe.threshold, code=recipe.code)
+
+    def constraint() -> PercentileClip:
+        return PercentileClip(tails="upper" if recipe.clamp == "upper" else "both")
+
     if recipe.model in models.__all__:
 
         def conv(*args: Any, **kwargs: Any) -> tf.keras.layers.Layer:
-            quantizer = SiMaNQuantizer(levels=recipe.levels, threshold=recipe.threshold)
-            return SiMaNConv2D(*args, **{"kernel_quantizer": quantizer, **kwargs})
+            settings = {"kernel_quantizer": quantizer(), "kernel_constraint": constraint()}
+            return SiMaNConv2D(*args, **{**settings, "centred": recipe.centred, **kwargs})
 
         return getattr(models, recipe.model)(image_shape(recipe), num_classes, conv=conv)
     return zoo.MODELS[recipe.model](
@@ -76,6 +84,8 @@ def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
         num_classes=num_classes,
         levels=recipe.levels,
         threshold=recipe.threshold,
+        kernel_quantizer=quantizer(),
+        kernel_constraint=constraint(),
     )
 
 
@@ -90,7 +100,12 @@ def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int, experi
         optimizer = zoo_optimizer(recipe, steps_per_epoch, experiment)
     else:
         optimizer = CoupledDecaySGD(
-            recipe.learning_rate, recipe.momentum, l2=recipe.weight_decay, spares_binary=True
+            recipe.learning_rate,
+            recipe.momentum,
+            l2=recipe.weight_decay,
+            spares_binary=True,
+            binary_l2=recipe.binary_decay,
+            kernel_rate=recipe.kernel_rate,
         )
     metrics: list[Any] = ["accuracy"]
     if recipe.is_streamed:

@@ -25,8 +25,10 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
         learning_rate: \\(\eta\\).
         momentum: \\(\mu\\).
         l2: \\(\lambda\\).
-        spares_binary: Whether binary kernels, and the alpha of `SiMaNConv2D`, have no decay in
+        spares_binary: Whether binary kernels, and the alpha of `SiMaNConv2D`, do without `l2` in
             whatever model.
+        binary_l2: \\(\lambda\\) of the binary kernels that do without `l2`.
+        kernel_rate: Factor of the learning rate for binary kernels.
         excluded: Names of other variables without decay, as a config holds them.
         kwargs: As for `tf.keras.optimizers.SGD`.
     """
@@ -37,12 +39,15 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
         momentum: float = 0.9,
         l2: float = 0.0,
         spares_binary: bool = False,
+        binary_l2: float = 0.0,
+        kernel_rate: float = 1.0,
         excluded: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", "CoupledDecaySGD")
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2, self.spares_binary = l2, spares_binary
+        self.binary_l2, self.kernel_rate = binary_l2, kernel_rate
         # Sets, since Keras would put lists among the checkpoint's objects.
         self._given: set[Any] = set()
         self._named = frozenset(excluded)
@@ -82,14 +87,22 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
         grads_and_vars = list(grads_and_vars)
         spared = {v.ref() for v in self.excluded(v for _, v in grads_and_vars)}
         # Every replica adds the decay, and then gradients are summed.
-        l2 = self.l2 / tf.distribute.get_strategy().num_replicas_in_sync
-        decayed = [
-            (gradient, variable)
-            if gradient is None or variable.ref() in spared
-            else (gradient + l2 * tf.convert_to_tensor(variable), variable)
-            for gradient, variable in grads_and_vars
-        ]
-        return super().apply_gradients(decayed, *args, **kwargs)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+
+        def changed(gradient: tf.Tensor | None, variable: tf.Variable) -> tf.Tensor | None:
+            if gradient is None:
+                return None
+            l2 = self.l2
+            if variable.ref() in spared:
+                l2 = self.binary_l2 if _is_kernel(variable) else 0
+            if l2:
+                gradient += l2 / replicas * tf.convert_to_tensor(variable)
+            if self.kernel_rate != 1 and _is_kernel(variable):
+                gradient *= self.kernel_rate
+            return gradient
+
+        changes = [(changed(gradient, variable), variable) for gradient, variable in grads_and_vars]
+        return super().apply_gradients(changes, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         given = [reference.deref() for reference in self._given]
@@ -98,6 +111,8 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
             **super().get_config(),
             "l2": self.l2,
             "spares_binary": self.spares_binary or any(map(_is_binary, given)),
+            "binary_l2": self.binary_l2,
+            "kernel_rate": self.kernel_rate,
             "excluded": sorted(names | self._named),
         }
 
@@ -106,8 +121,12 @@ def _name(variable: tf.Variable) -> str:
     return variable.name.split(":")[0]
 
 
+def _is_kernel(variable: tf.Variable) -> bool:
+    return getattr(variable, "precision", 32) == 1
+
+
 def _is_binary(variable: tf.Variable) -> bool:
-    return getattr(variable, "precision", 32) == 1 or getattr(variable, "scales_binary", False)
+    return _is_kernel(variable) or getattr(variable, "scales_binary", False)
 
 
 def binary_variables(model: tf.keras.Model) -> list[tf.Variable]:
@@ -115,7 +134,7 @@ def binary_variables(model: tf.keras.Model) -> list[tf.Variable]:
     variables = []
     for layer in model.submodules:
         if isinstance(layer, tf.keras.layers.Layer):
-            variables += [w for w in layer.trainable_weights if getattr(w, "precision", 32) == 1]
+            variables += [w for w in layer.trainable_weights if _is_kernel(w)]
         if isinstance(layer, SiMaNConv2D):
             variables.append(layer.alpha)
     return variables

@@ -23,13 +23,13 @@ __all__ = [
 _BLUE, _RIGHT, _WRONG = "#4472a8", "#2a7f3f", "#b3261e"
 
 
-def plot_curves(history: list[dict[str, str]], path: Path) -> None:
+def plot_curves(history: list[dict[str, str]], path: Path, tested: str = "test") -> None:
     """Draws loss and accuracy of every epoch, from the rows of history.csv."""
     epochs = [int(row["epoch"]) + 1 for row in history]
     figure = _figure((9, 3.5))
     axes = figure.subplots(1, 2)
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
-        for key, label in ((name, "training"), (f"val_{name}", "test")):
+        for key, label in ((name, "training"), (f"val_{name}", tested)):
             values = [float(row.get(key) or "nan") for row in history]
             # A line through one point is invisible.
             axis.plot(epochs, values, marker="o" if len(epochs) < 16 else "", ms=3.5, label=label)

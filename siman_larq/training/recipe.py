@@ -5,11 +5,23 @@ import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from siman_larq.choices import CIFAR_MODELS, IMAGENET_MODELS, PRECISIONS, STRATEGIES, STYLES
+from siman_larq.choices import (
+    CIFAR_MODELS,
+    CLAMPS,
+    CODES,
+    IMAGENET_MODELS,
+    PRECISIONS,
+    STRATEGIES,
+    STYLES,
+    ZOO_MODELS,
+)
 from siman_larq.files import write_atomically
 from siman_larq.math import Threshold
 
 __all__ = ["Recipe", "evaluation_batch"]
+
+
+_OWN = tuple(name for name in CIFAR_MODELS + IMAGENET_MODELS if name not in ZOO_MODELS)
 
 
 @dataclass(frozen=True)
@@ -27,10 +39,12 @@ class Recipe:
         weight_decay: Coupled l2, on all weights but binary kernels and their alpha.
         warmup_epochs: Epochs in which the learning rate rises linearly.
         clip_start: Percentage of `siman_larq.ClipAnnealing` in the first epoch.
-        levels: Levels of the magnitude code.
+        levels: Levels of the code.
         threshold: Threshold of the magnitude code.
         train_examples: The first so many training images; all if `None`.
         test_examples: The first so many test images; all if `None`.
+        held_out: So many of the last training images are not trained on, but take the place of the
+            test images: those to choose settings by. Of images in memory alone.
         seed: Seed of initial weights, order and augmentation.
         skip_damaged: How many damaged images may be left out.
         data_dir: TFDS data folder; TFDS's default if `None`.
@@ -41,6 +55,13 @@ class Recipe:
         strategy: `"single"`, `"mirrored"` or `"multiworker"`, as in `make_strategy`.
         precision: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         xla: Whether XLA compiles the training step.
+        code: Code of binary kernels, as for `siman_larq.SiMaNQuantizer`.
+        clamp: Which magnitudes `siman_larq.PercentileClip` clamps: `"both"` tails, the `"upper"`
+            one, or `"none"`, where `clip_start` has no say and only a filter's mean goes.
+        binary_decay: Coupled l2 on binary kernels.
+        kernel_rate: Factor of the learning rate for binary kernels.
+        centred: Whether the mean over the filters is taken off every binary convolution, as in
+            `siman_larq.SiMaNConv2D`; in the package's own networks.
 
     # Raises
         ValueError: naming the setting that is out of range.
@@ -68,6 +89,12 @@ class Recipe:
     precision: str = "float32"
     xla: bool = False
     skip_damaged: int = 0
+    code: str = "magnitude"
+    clamp: str = "both"
+    binary_decay: float = 0.0
+    kernel_rate: float = 1.0
+    centred: bool = False
+    held_out: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -75,6 +102,8 @@ class Recipe:
             ("style", STYLES),
             ("strategy", STRATEGIES),
             ("precision", PRECISIONS),
+            ("code", CODES),
+            ("clamp", CLAMPS),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -86,15 +115,42 @@ class Recipe:
                 f"epochs={self.epochs}; give fewer with --warmup-epochs or more --epochs."
             )
         lowest = {"epochs": 1, "batch_size": 1, "seed": 0, "weight_decay": 0, "image_size": 1}
-        lowest["skip_damaged"] = 0
+        lowest |= {"skip_damaged": 0, "binary_decay": 0, "held_out": 0}
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {low}.")
-        for name in ("learning_rate", "momentum", "weight_decay", "clip_start"):
+        rates = ("learning_rate", "kernel_rate")
+        for name in (*rates, "momentum", "weight_decay", "clip_start", "binary_decay"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)} must be a finite number.")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate={self.learning_rate} must be above 0.")
+        for name in rates:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuses settings that exclude each other."""
+        if self.code != "magnitude" and self.threshold != "median":
+            raise ValueError(
+                f"threshold={self.threshold!r} is one of magnitudes, and code={self.code!r} has "
+                "none; leave threshold out, or use code='magnitude'."
+            )
+        if self.centred and self.model in ZOO_MODELS:
+            raise ValueError(
+                f"centred=True is for the package's own networks, and model={self.model!r} is Larq "
+                f"Zoo's; use one of {', '.join(_OWN)}."
+            )
+        if self.held_out and self.is_streamed:
+            raise ValueError(
+                f"held_out={self.held_out} is for images in memory, and these are streamed; leave "
+                "it out, or split the folder of pictures yourself."
+            )
+        for name in ("binary_decay", "kernel_rate"):
+            if self.style != "official" and getattr(self, name) != getattr(type(self), name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)} is for the optimizer of style='official', and "
+                    f"style={self.style!r} has another; leave one of the two out."
+                )
 
     def learning_rate_at(self, epoch: int, *_: float) -> float:
         r"""The official schedule, by epoch.

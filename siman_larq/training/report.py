@@ -55,7 +55,7 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     shape = model.input_shape[1:]
     settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
     write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
-    say(f"Testing on {images.test_count:,} images.")
+    say(f"Testing on {images.test_count:,} {text.tested_on(asdict(recipe))}.")
     tested = answers(model, images, evaluation_batch(recipe))
     sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)
     history = _history(folder / "history.csv")
@@ -75,7 +75,7 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     say("Drawing the report.")
     figures |= {"codes": _codes(model), "recipe": asdict(recipe)}
     write_atomically(folder / "report.json", json.dumps(figures, indent=2) + "\n")
-    _draw(folder, model, tested, history)
+    _draw(folder, model, tested, history, text.tested_on(asdict(recipe)))
     _draw_samples(folder, settings, images.class_names, sample, labels, predicted)
     write_atomically(folder / "report.md", text.markdown(figures, tested.names))
     table = text.table(figures)
@@ -181,9 +181,13 @@ def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
 
 
 def _draw(
-    folder: Path, model: tf.keras.Model, tested: Answers, history: list[dict[str, str]]
+    folder: Path,
+    model: tf.keras.Model,
+    tested: Answers,
+    history: list[dict[str, str]],
+    tested_on: str,
 ) -> None:
-    pictures.plot_curves(history, folder / "curves.png")
+    pictures.plot_curves(history, folder / "curves.png", tested_on)
     pictures.plot_weights(binary_layers(model), folder / "weights.png")
     path = folder / "confusion.png"
     if _is_readable(tested):

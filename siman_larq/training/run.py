@@ -113,7 +113,8 @@ def _settings(recipe: Recipe, experiment: Any) -> list[tf.keras.callbacks.Callba
     """What changes from epoch to epoch."""
     by_epoch = schedule(recipe, experiment)
     rate = [tf.keras.callbacks.LearningRateScheduler(by_epoch)] if by_epoch else []
-    clip = [ClipAnnealing(recipe.clip_start)] if recipe.clip_start else []
+    is_clamped = recipe.clip_start and recipe.clamp != "none"
+    clip = [ClipAnnealing(recipe.clip_start)] if is_clamped else []
     return [*rate, *clip]
 
 
@@ -252,4 +253,5 @@ def load_images(recipe: Recipe) -> data.ImageSource:
         say("Reading all images once, to find those that are damaged.")
     if recipe.is_streamed:
         return data.stream(recipe.dataset, **settings)
-    return data.MemorySource(data.load(recipe.dataset, image_size=recipe.image_size, **settings))
+    settings |= {"image_size": recipe.image_size, "held_out": recipe.held_out}
+    return data.MemorySource(data.load(recipe.dataset, **settings))

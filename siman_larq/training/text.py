@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["duration", "markdown", "table"]
+__all__ = ["duration", "markdown", "table", "tested_on"]
+
+
+def tested_on(recipe: dict[str, Any]) -> str:
+    """What the images are that a run is tested on, in the plural."""
+    return "held-out training images" if recipe["held_out"] else "test images"
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures of report.json that matter most, as aligned lines."""
-    tests = f"{figures['test_images']:,} images"
+    recipe = figures["recipe"]
+    tests = f"{figures['test_images']:,} {tested_on(recipe).removeprefix('test ')}"
     rows = [(f"accuracy, Keras, {tests}", f"{figures['keras_accuracy']:.2%}")]
     if figures["keras_top5"] is not None:
         rows.append((f"top-5, Keras, {tests}", f"{figures['keras_top5']:.2%}"))
@@ -16,6 +22,8 @@ def table(figures: dict[str, Any]) -> str:
         rows += _rows_of_file(figures)
     if figures["training_seconds"]:
         rows.append(("training time", _time(figures)))
+    if recipe["binary_decay"]:
+        rows.append(("l2 on binary kernels", f"{recipe['binary_decay']:g}"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
@@ -93,9 +101,9 @@ The recipe is in `recipe.json`, the figures of every epoch in `history.csv`.
 
 ## Answers
 
-The first test images, then others with a wrong answer (in red, with the truth below):
+The first {tested_on(recipe)}, then others with a wrong answer (in red, with the truth below):
 
-![Answers to test images](samples.png)
+![Answers to {tested_on(recipe)}](samples.png)
 
 {_mistakes(figures, names)}
 

@@ -1,0 +1,323 @@
+"""What recipes vary beside the official form: codes, clamps, decay, centring, held-out images."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import siman_larq
+from siman_larq import ClipAnnealing, PercentileClip, SiMaNConv2D, SiMaNQuantizer, check_no_l2
+from siman_larq import data as sd
+from siman_larq.conversion.binary import binary_layers
+from siman_larq.data import pipeline
+from siman_larq.math import EPSILON, clamp_magnitudes, magnitude_code, sign_code
+from siman_larq.training import CoupledDecaySGD, Recipe, build_model, recipe_for, text
+
+KERNEL = np.random.default_rng(0).normal(0.1, 1, (3, 3, 5, 4)).astype(np.float32)  # 45 a filter
+SHAPE = (8, 8, 4)
+IMAGES = np.random.default_rng(1).normal(size=(8, *SHAPE)).astype(np.float32)
+
+
+# Codes.
+
+
+def by_filter(kernel):
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_sign_codes(jit):
+    sign = tf.function(sign_code, jit_compile=jit)
+    plain = np.sign(KERNEL - KERNEL.mean((0, 1, 2)))
+    np.testing.assert_array_equal(sign(tf.constant(KERNEL)), plain)
+    balanced = by_filter(sign(tf.constant(KERNEL), (0.0, 1.0), balanced=True).numpy())
+    np.testing.assert_array_equal(balanced.sum(0), [22] * 4)
+    for code, weights in zip(balanced.T, by_filter(KERNEL).T, strict=True):
+        assert weights[code == 1].min() > np.median(weights) == weights[code == 0].max()
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_gradient_of_sign_codes(balanced):
+    """That of the standardised filter itself; the magnitude code's has its sign on the way."""
+    kernel, upstream = tf.constant(KERNEL), tf.random.normal(KERNEL.shape)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(kernel)
+        centred = kernel - tf.reduce_mean(kernel, [0, 1, 2])
+        variance = tf.reduce_sum(tf.square(centred), [0, 1, 2]) / 44
+        standardised = centred / tf.sqrt(variance + EPSILON)
+        code = sign_code(kernel, balanced=balanced)
+        magnitudes = magnitude_code(kernel)
+    expected = tape.gradient(standardised, kernel, upstream)
+    np.testing.assert_allclose(tape.gradient(code, kernel, upstream), expected, atol=1e-5)
+    turned = tape.gradient(magnitudes, kernel, upstream * tf.sign(centred))
+    np.testing.assert_allclose(turned, expected, atol=1e-5)
+
+
+def test_quantizer_with_another_code():
+    quantizer = SiMaNQuantizer((-1, 1), code="balanced_sign")
+    copy = SiMaNQuantizer.from_config(quantizer.get_config())
+    np.testing.assert_array_equal(copy(KERNEL), sign_code(KERNEL, balanced=True))
+    older = {key: value for key, value in quantizer.get_config().items() if key != "code"}
+    np.testing.assert_array_equal(
+        SiMaNQuantizer.from_config(older)(KERNEL), magnitude_code(KERNEL, (-1, 1))
+    )
+    with pytest.raises(ValueError, match="code='signs' is not supported; use one of magnitude"):
+        SiMaNQuantizer(code="signs")
+    with pytest.raises(ValueError, match=r"threshold=0.3 is one of magnitudes, and code='sign'"):
+        SiMaNQuantizer(threshold=0.3, code="sign")
+
+
+# The clamp.
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_clamp_of_the_upper_tail(jit):
+    clamp = tf.function(clamp_magnitudes, jit_compile=jit)
+    centred = KERNEL - KERNEL.mean((0, 1, 2))
+    most = np.percentile(np.abs(centred), 85)
+    np.testing.assert_allclose(
+        clamp(tf.constant(KERNEL), 15.0, tails="upper"), np.clip(centred, -most, most), atol=1e-6
+    )
+
+
+def test_constraint_with_the_upper_tail():
+    clip = PercentileClip(15.0, tails="upper")
+    copy = PercentileClip.from_config(clip.get_config())
+    np.testing.assert_array_equal(
+        copy(tf.Variable(KERNEL)), clamp_magnitudes(KERNEL, 15.0, tails="upper")
+    )
+    older = PercentileClip.from_config({"percent": 15.0, "filter_axes": None})
+    np.testing.assert_array_equal(older(tf.Variable(KERNEL)), clamp_magnitudes(KERNEL, 15.0))
+    with pytest.raises(ValueError, match="tails='lower' is not supported"):
+        PercentileClip(tails="lower")
+
+
+# The common mode of the levels (0, 1).
+
+
+def conv(levels=(-1, 1), centred=True, filters=8, constraint="default", **settings):
+    return SiMaNConv2D(
+        filters,
+        3,
+        kernel_quantizer=SiMaNQuantizer(levels, **settings),
+        kernel_constraint=constraint,
+        centred=centred,
+    )
+
+
+def test_centred_levels_are_the_same():
+    """conv(a, B) - mean = 1/2 (conv(a, 2B - 1) - mean), exactly, and so in the gradient."""
+    zero_one, signs = conv((0, 1)), conv((-1, 1))
+    zero_one.build(IMAGES.shape)
+    signs.build(IMAGES.shape)
+    signs.set_weights(zero_one.get_weights())
+    np.testing.assert_array_equal(zero_one(IMAGES), signs(IMAGES) / 2)
+    assert np.abs(np.mean(signs(IMAGES) / signs.alpha, -1)).max() < 1e-6
+    plain = conv((0, 1), centred=False)
+    plain.build(IMAGES.shape)
+    plain.set_weights(zero_one.get_weights())
+    assert np.abs(plain(IMAGES) - signs(IMAGES) / 2).max() > 1
+
+
+def test_gradient_of_the_centred_convolution():
+    layer = conv()
+    layer.build(IMAGES.shape)
+    layer.alpha.assign(tf.range(1.0, 9.0))
+    kernel, inputs = tf.Variable(tf.random.normal(layer.kernel.shape)), tf.Variable(IMAGES)
+    upstream = tf.random.normal((8, 8, 8, 8))
+    with tf.GradientTape(persistent=True) as tape:
+        found = layer.convolution_op(inputs, kernel)
+        convolved = tf.nn.conv2d(inputs, kernel, 1, "SAME")
+        expected = layer.alpha * (convolved - tf.reduce_mean(convolved, -1, keepdims=True))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    for variable in (inputs, kernel, layer.alpha):
+        np.testing.assert_allclose(
+            tape.gradient(found, variable, upstream),
+            tape.gradient(expected, variable, upstream),
+            rtol=1e-3,
+            atol=1e-3,
+        )
+    with pytest.raises(ValueError, match="centred=True with filters=1 leaves nothing"):
+        conv(filters=1)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A layer for each code, and centred ones for both levels; trained a step."""
+    layers = [
+        conv(centred=False, threshold=0.3),
+        conv(centred=False, code="sign"),
+        conv(centred=False, code="balanced_sign"),
+        conv((0, 1), centred=False, code="balanced_sign"),
+        conv(code="sign"),
+        conv((0, 1)),
+    ]
+    for layer in layers[::2]:
+        layer.kernel_constraint = PercentileClip(tails="upper")
+    stack = [part for one in layers for part in (one, tf.keras.layers.BatchNormalization())]
+    model = tf.keras.Sequential(
+        [tf.keras.Input(SHAPE), *stack, tf.keras.layers.GlobalAveragePooling2D()]
+    )
+    optimizer = CoupledDecaySGD(
+        0.1, l2=1e-3, spares_binary=True, binary_l2=1e-2, kernel_rate=2.0, name="sgd"
+    )
+    model.compile(optimizer, "mse")
+    model.fit(IMAGES, np.eye(8), verbose=0, callbacks=[ClipAnnealing(15.0)])
+    return model
+
+
+def test_all_codes_are_packed(network):
+    tflite = siman_larq.convert(network)
+    report = siman_larq.verify(network, tflite, IMAGES)
+    assert (len(report.packed), report.left_float) == (6, [])
+    assert report.max_abs_difference < 1e-3
+
+
+def test_all_codes_in_a_file(network, tmp_path):
+    network.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(IMAGES), network(IMAGES))
+    assert (loaded.optimizer.binary_l2, loaded.optimizer.kernel_rate) == (1e-2, 2.0)
+    assert [layer.kernel_constraint.tails for layer in binary_layers(loaded)[:2]] == [
+        "upper",
+        "both",
+    ]
+    with pytest.raises(ValueError, match=r"binary_l2=0\.01\) on kernel(?s:.*)Leave binary_l2 out"):
+        check_no_l2(loaded)
+
+
+# The optimizer.
+
+
+def test_decay_and_rate_of_binary_kernels():
+    """Against the recurrence of PyTorch's SGD with parameter groups, over three steps."""
+    layer = conv(filters=2, constraint=None)
+    layer.build((None, 4, 4, 1))
+    other = tf.Variable([1.0, -2.0])
+    optimizer = CoupledDecaySGD(0.1, l2=0.5, spares_binary=True, binary_l2=0.2, kernel_rate=3.0)
+    groups = [(layer.kernel, 0.2, 0.3), (layer.alpha, 0, 0.1), (other, 0.5, 0.1)]
+    expected = []
+    for variable, l2, rate in groups:
+        weights, velocity = tf.convert_to_tensor(variable).numpy(), 0.0
+        for _ in range(3):
+            velocity = 0.9 * velocity - rate * (0.3 + l2 * weights)
+            weights = weights + velocity
+        expected.append(weights)
+    for _ in range(3):
+        gradients = [(tf.fill(one.shape, 0.3), one) for one, *_ in groups]
+        optimizer.apply_gradients(gradients)
+    for (variable, *_), weights in zip(groups, expected, strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(variable), weights, rtol=1e-5)
+
+
+# Recipes.
+
+
+def test_settings_reach_the_network():
+    recipe = recipe_for(
+        "cifar10",
+        code="sign",
+        levels=(0, 1),
+        clamp="upper",
+        binary_decay=1e-3,
+        kernel_rate=0.5,
+        centred=True,
+    )
+    model = build_model(recipe, 10)
+    for layer in binary_layers(model):
+        quantizer = layer.kernel_quantizer
+        assert (quantizer.code, quantizer.levels, layer.centred) == ("sign", (0, 1), True)
+        assert layer.kernel_constraint.tails == "upper"
+    optimizer = model.optimizer
+    assert (optimizer.l2, optimizer.binary_l2, optimizer.kernel_rate) == (5e-4, 1e-3, 0.5)
+
+
+def test_settings_reach_a_network_of_larq_zoo():
+    recipe = Recipe("BinaryAlexNet", image_size=64, code="sign", clamp="upper", levels=(0, 1))
+    for layer in binary_layers(build_model(recipe, 10)):
+        quantizer = layer.kernel_quantizer
+        assert (quantizer.code, quantizer.levels) == ("sign", (0, 1))
+        assert layer.kernel_constraint.tails == "upper"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"code": "signs"}, "code='signs' is unknown; use one of magnitude, sign"),
+        ({"clamp": "lower"}, "clamp='lower' is unknown; use one of both, upper, none"),
+        ({"code": "sign", "threshold": "angle"}, "threshold='angle' is one of magnitudes"),
+        ({"binary_decay": -1.0}, r"binary_decay=-1\.0 must be at least 0"),
+        ({"kernel_rate": 0.0}, r"kernel_rate=0\.0 must be above 0"),
+        ({"held_out": -1}, "held_out=-1 must be at least 0"),
+        ({"held_out": 5, "is_streamed": True}, "held_out=5 is for images in memory"),
+        ({"centred": True, "model": "BiRealNet"}, "centred=True is for the package's own .*"),
+        ({"kernel_rate": 2.0, "style": "zoo"}, r"kernel_rate=2\.0 is for the optimizer of style="),
+    ],
+)
+def test_what_a_recipe_refuses(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**settings)
+
+
+def test_a_recipe_of_an_older_version(tmp_path):
+    path = tmp_path / "recipe.json"
+    Recipe(seed=3).save(path)
+    new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out"}
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({name: values[name] for name in values.keys() - new}))
+    assert Recipe.load(path) == Recipe(seed=3)
+
+
+# Held-out images.
+
+
+def test_held_out_images():
+    whole = sd.load("fashion_mnist_mini")
+    count = len(whole.train_images)
+    held = sd.load("fashion_mnist_mini", train_examples=count - 50, held_out=50)
+    np.testing.assert_array_equal(held.train_images, whole.train_images[:-50])
+    np.testing.assert_array_equal(held.train_labels, whole.train_labels[:-50])
+    np.testing.assert_array_equal(held.test_images, whole.train_images[-50:])
+    np.testing.assert_array_equal(held.test_labels, whole.train_labels[-50:])
+    fewer = sd.load("fashion_mnist_mini", train_examples=8, test_examples=20, held_out=50)
+    np.testing.assert_array_equal(fewer.train_images, whole.train_images[:8])
+    np.testing.assert_array_equal(fewer.test_images, whole.train_images[-50:-30])
+    with pytest.raises(ValueError, match=f"train_examples={count - 49} and held_out=50 overlap"):
+        sd.load("fashion_mnist_mini", train_examples=count - 49, held_out=50)
+    with pytest.raises(ValueError, match=f"held_out={count}: fashion_mnist_mini has {count}"):
+        sd.load("fashion_mnist_mini", held_out=count)
+
+
+def test_a_report_says_what_it_is_tested_on():
+    figures = {"test_images": 5000, "keras_accuracy": 0.5, "keras_top5": None}
+    figures |= {"training_seconds": 0, "recipe": {"held_out": 5000, "binary_decay": 1e-4}}
+    table = text.table(figures)
+    assert "accuracy, Keras, 5,000 held-out training images  50.00%" in table
+    assert "l2 on binary kernels" in table
+    assert "0.0001" in table
+
+
+# Batches within one graph.
+
+
+def test_batches_of_one_compiled_graph():
+    """Seed, epoch and step may be tensors, and XLA compiles it all."""
+    images = np.random.default_rng(2).integers(0, 256, (11, 6, 5, 1), np.uint8)
+    labels = np.arange(11) % 3
+    data = sd.ImageData("x", images, labels, images[:1], labels[:1], 3, ("a", "b", "c"), "here")
+
+    @tf.function(jit_compile=True)
+    def batch(seed, epoch, step):
+        order = tf.reshape(pipeline.epoch_order(11, 8, seed, epoch), [2, 4])
+        return pipeline.training_batch(
+            tf.constant(images), tf.constant(labels), order[step], seed, epoch, step, (6, 6, 3)
+        )
+
+    expected = sd.train_batches(
+        data, batch_size=4, image_shape=(6, 6, 3), seed=-5, first_epoch=0, epochs=2
+    )
+    for number, (x, y) in enumerate(expected):
+        found = batch(*(tf.constant(n, tf.int64) for n in (-5, number // 2, number % 2)))
+        np.testing.assert_array_equal(found[1], y)
+        np.testing.assert_allclose(found[0], x, atol=1e-6)
