@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 
 from siman_larq.files import write_atomically
 
-__all__ = ["Key", "Row", "Rows", "by_run", "final_figure", "merged", "read_rows", "write_rows"]
+__all__ = [
+    "Key",
+    "Row",
+    "Rows",
+    "by_run",
+    "final_figure",
+    "has_diverged",
+    "merged",
+    "read_rows",
+    "write_rows",
+]
 
 Key = tuple[str, str, int, str]  # phase, arm, seed and setting: a run
 

@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 _CONFIDENCE = 0.95
+_NO_SPREAD = 1e-12  # but rounding
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
     """
     x, y = np.asarray(first, float), np.asarray(second, float)
     about = mean(x - y)
-    if len(x) < 2 or not about.deviation:
+    if len(x) < 2 or about.deviation < _NO_SPREAD:
         # Without spread nothing can be tested: equal runs are equal, and others differ surely.
         p = np.nan if len(x) < 2 else float(about.mean == 0)
         return Difference(len(x), about.mean, about.low, about.high, p, about.low, about.high)
@@ -155,7 +156,7 @@ def equivalence(first: Sequence[float], second: Sequence[float], margin: float) 
     """
     x = np.asarray(first, float) - np.asarray(second, float)
     about = mean(x)
-    if len(x) < 2 or not about.deviation:
+    if len(x) < 2 or about.deviation < _NO_SPREAD:
         p = np.nan if len(x) < 2 else float(abs(about.mean) >= margin)
         return Equivalence(about.mean, about.low, about.high, p)
     above = stats.ttest_1samp(x, -margin, alternative="greater").pvalue
@@ -165,12 +166,14 @@ def equivalence(first: Sequence[float], second: Sequence[float], margin: float) 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values after Holm's correction for their number; NaN stays NaN and is not counted."""
+    """p-values after Holm's correction for their number; NaN, a test to come, counts and stays."""
     p = np.asarray(p_values, float)
     adjusted = np.full(len(p), np.nan)
-    order = [index for index in np.argsort(p, kind="stable") if not np.isnan(p[index])]
-    steps = [min(1.0, (len(order) - rank) * p[index]) for rank, index in enumerate(order)]
-    adjusted[order] = np.maximum.accumulate(steps) if steps else []
+    highest = 0.0
+    for rank, index in enumerate(np.argsort(p, kind="stable")):  # NaN last
+        if not np.isnan(p[index]):
+            highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
+            adjusted[index] = highest
     return adjusted.tolist()
 
 

@@ -1,0 +1,464 @@
+"""Studies: their plans, their statistics, their runs and what a report makes of them."""
+
+import importlib
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shallow
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from siman_larq import models
+from siman_larq.studies import carry_out as making
+from siman_larq.studies import statistics
+from siman_larq.studies.carry_out import Selection, carry_out, collected, folder_of
+from siman_larq.studies.findings import find
+from siman_larq.studies.forecast import forecast
+from siman_larq.studies.plan import choose
+from siman_larq.studies.reading import read
+from siman_larq.studies.report import write_report
+from siman_larq.studies.rows import Row, has_diverged, merged, read_rows, write_rows
+from siman_larq.training.folder import FolderBusyError
+
+STUDIES = Path(__file__).parents[1] / "studies"
+NOTHING = Path("no-such-folder")
+TINY = """
+title = "Levels"
+claim = "One is better."
+test = "t-test"
+seeds = [0, 1, 2]
+
+[recipe]
+dataset = "fashion_mnist_mini"
+train_examples = 32
+test_examples = 16
+epochs = 2
+batch_size = 16
+warmup_epochs = 0
+
+[[arms]]
+name = "pm1"
+
+[[arms]]
+name = "01"
+levels = [0, 1]
+
+[[tests]]
+kind = "greater"
+says = "one is better"
+arm = "pm1"
+than = "01"
+
+[[tests]]
+kind = "equivalent"
+says = "both are equal"
+arm = "pm1"
+than = "01"
+margin = 0.02
+"""
+CHOOSE = """
+[choose]
+setting = "learning_rate"
+values = [0.3, 0.1]
+seeds = [100, 101]
+held_out = 50
+
+[finals]
+best_of = "levels"
+seeds = [0, 1]
+epochs = 3
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    return written(tmp_path, TINY)
+
+
+def written(folder, text, name="tiny"):
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return read(path)
+
+
+def rows_of(run, accuracy, **figures):
+    """The rows of a run that ends with an accuracy."""
+    return [
+        Row(*run[:4], epoch, loss=1.0, val_accuracy=accuracy, **figures)
+        for epoch in range(run.recipe.epochs)
+    ]
+
+
+# Statistics
+
+
+def test_interval_is_that_of_scipy():
+    values = [0.78, 0.79, 0.81, 0.77]
+    found = statistics.mean(values)
+    expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.deviation == pytest.approx(np.std(values, ddof=1))
+
+
+def test_difference_is_a_paired_t_test():
+    first, second = [3.0, 4.0, 6.0, 5.5], [2.0, 2.5, 5.0, 5.0]
+    found = statistics.difference(first, second)
+    expected = stats.ttest_rel(first, second)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx(expected.confidence_interval())
+    assert found.mean == 1
+    assert min(0.5, found.low) <= found.bootstrap_low < 1 < found.bootstrap_high <= 1.5
+
+
+@pytest.mark.parametrize(("second", "p"), [([1.0, 2.0, 3.0], 1), ([0.5, 1.5, 2.5], 0)])
+def test_differences_without_spread(second, p):
+    found = statistics.difference([1.0, 2.0, 3.0], second)
+    assert (found.p, found.bootstrap_low) == (p, found.mean)
+    assert statistics.equivalence([1.0, 2.0, 3.0], second, 0.5).p == (found.mean >= 0.5)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    # By hand: differences 0, 0.2, 0.4: mean 0.2, standard error 0.2 / sqrt(3), 2 degrees.
+    found = statistics.equivalence([1.0, 1.2, 1.4], [1.0, 1.0, 1.0], margin=1)
+    assert found.p == pytest.approx(stats.t.sf(0.8 / (0.2 / math.sqrt(3)), 2))
+    reach = stats.t.ppf(0.95, 2) * 0.2 / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.2 - reach, 0.2 + reach))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=8), st.floats(0.01, 1))
+def test_equivalence_holds_when_its_interval_is_within_the_margin(differences, margin):
+    found = statistics.equivalence(differences, [0.0] * len(differences), margin)
+    if np.std(differences) > 1e-6 and abs(found.p - 0.05) > 1e-6:
+        assert (found.p < 0.05) == (-margin < found.low and found.high < margin)
+
+
+def test_holm():
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    # A test to come counts.
+    assert statistics.holm([math.nan, 0.03])[1] == pytest.approx(0.06)
+
+
+def test_peak_of_a_quadratic():
+    rng = np.random.default_rng(0)
+    x = np.linspace(0.25, 0.75, 11)
+    exact = 0.8 - (x - 0.53) ** 2
+    found = statistics.peak(x, np.stack([exact, exact + 0.1]))
+    assert found.best == pytest.approx(0.53)
+    assert found.coefficients == pytest.approx((0.85 - 0.53**2, 1.06, -1))
+    noisy = exact + 0.004 * rng.standard_normal((5, 11))
+    found = statistics.peak(x, noisy)
+    assert found.low < 0.53 < found.high
+    assert found.high - found.low < 0.05
+    assert found.lack_of_fit_p > 0.01
+    # Offsets of seeds do not matter.
+    shifted = statistics.peak(x, noisy + rng.standard_normal((5, 1)))
+    assert (shifted.low, shifted.high) == pytest.approx((found.low, found.high))
+
+
+def test_interval_of_a_peak_is_where_the_slope_is_not_significant():
+    rng = np.random.default_rng(1)
+    x = np.linspace(0, 1, 6)
+    y = -((x - 0.4) ** 2) + 0.02 * rng.standard_normal((3, 6))
+    found = statistics.peak(x, y)
+    design = np.column_stack([*np.kron(np.eye(3), np.ones(6)), np.tile(x, 3), np.tile(x**2, 3)])
+    beta, *_ = np.linalg.lstsq(design, y.ravel(), rcond=None)
+    variance = np.sum((y.ravel() - design @ beta) ** 2) / (18 - 5)
+    covariance = variance * np.linalg.inv(design.T @ design)[-2:, -2:]
+    for end in (found.low, found.high):
+        gradient = np.array([1, 2 * end])
+        t = gradient @ beta[-2:] / math.sqrt(gradient @ covariance @ gradient)
+        assert abs(t) == pytest.approx(stats.t.ppf(0.975, 13))
+
+
+def test_no_peak_and_no_quadratic():
+    x = np.linspace(0, 1, 11)
+    assert math.isinf(statistics.peak(x, np.stack([x**2, x**2 + 0.01])).high)
+    steps = np.where(x > 0.7, 0.0, 1.0) + 0.01 * np.random.default_rng(0).standard_normal((5, 11))
+    assert statistics.peak(x, steps).lack_of_fit_p < 1e-6
+
+
+# Plans
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_studies_of_the_project(path):
+    study = read(path)
+    runs = study.runs(is_forecast=True)
+    assert len({run[:4] for run in runs if run.setting or not study.choice}) == len(
+        [run for run in runs if run.setting or not study.choice]
+    )
+    # Nothing is chosen on test images, and nothing else is tested on fewer than all of them.
+    assert all(run.recipe.held_out == 5000 for run in runs if run.phase == "choose")
+    assert all(run.recipe.held_out == 0 for run in runs if run.phase != "choose")
+    assert all(run.recipe.test_examples is None for run in runs)
+    assert forecast(study, NOTHING, Selection()).splitlines()[-1].startswith(f"{len(runs)} runs")
+
+
+def test_dose_of_decay_is_large_enough_to_show():
+    study = read(STUDIES / "l2.toml")
+    arms = find(study, []).phases["main"]
+    assert arms["both-0"].dose == arms["none-0"].dose == 0
+    assert arms["both-5e-4"].dose == pytest.approx(0.1 / 2 * 108 * 187 * 5e-4 / 0.1)
+    assert arms["both-5e-4"].dose >= 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "Levels"', "title = ", "no TOML file"),
+        ('title = "Levels"', "", "lacks the key 'title'"),
+        ('title = "Levels"', 'titel = "Levels"', "unknown key 'titel'"),
+        ("epochs = 2", "epoch = 2", r"\[recipe\] has the unknown key 'epoch'"),
+        ("train_examples = 32", "", "lacks the key 'train_examples'"),
+        ("levels = [0, 1]", "level = [0, 1]", "unknown key 'level'"),
+        ("levels = [0, 1]", 'model = "resnet"', "arm '01': model='resnet' is unknown"),
+        ("levels = [0, 1]", 'epochs = "many"', "arm '01'"),
+        ('name = "01"', 'name = "pm1"', "two arms have the name 'pm1'"),
+        ('name = "01"', 'name = "a/b"', "becomes a folder's"),
+        ('than = "01"', 'than = "02"', "'02' is no arm; the arms are pm1, 01"),
+        ('kind = "greater"', 'kind = "better"', "kind='better' is unknown"),
+        ("margin = 0.02", "", "lacks the key 'margin'"),
+        ("margin = 0.02", "margin = 0", "margin=0 must be above 0"),
+        ("margin = 0.02", 'margin = 1\nfigure = "speed"', "'speed' is no column"),
+        ("seeds = [0, 1, 2]", "seeds = [0, 0]", r"seeds=\[0, 0\] must be"),
+        ("[recipe]", 'reference = "x"\n[recipe]', "reference: 'x' is no arm"),
+        ("[recipe]", "[finals]\nseeds = [0]\n[recipe]", "either arms or best_of"),
+        ("[recipe]", '[finals]\nseeds = [0]\nbest_of = "levels"\n[recipe]', "held-out images"),
+    ],
+)
+def test_what_is_wrong_with_a_plan(tmp_path, old, new, message):
+    assert old in TINY
+    with pytest.raises(ValueError, match=message) as error:
+        written(tmp_path, TINY.replace(old, new, 1))
+    assert str(error.value).startswith(str(tmp_path / "tiny.toml"))
+
+
+def test_choice_is_the_best_on_held_out_images(tmp_path):
+    study = written(tmp_path, TINY + CHOOSE)
+    trials = study.runs()
+    assert {run.phase for run in trials} == {"choose"}
+    assert {run.recipe.held_out for run in trials} == {50}
+    assert [run.setting for run in trials[:3]] == ["0.1", "0.1", "0.3"]
+    scores = {("pm1", "0.1"): 0.7, ("pm1", "0.3"): 0.7, ("01", "0.1"): 0.5, ("01", "0.3"): 0.6}
+    rows = [row for run in trials for row in rows_of(run, scores[run.arm, run.setting])]
+    assert choose(study, rows[:-1]) is None
+    assert len(study.runs(rows[:-1])) == len(trials)
+    # Of equal ones the smaller.
+    assert choose(study, rows) == {"pm1": ("0.1", 0.1, 0.7), "01": ("0.3", 0.3, 0.6)}
+    runs = study.runs(rows)
+    main = [run for run in runs if run.phase == "main"]
+    assert {(r.arm, r.setting, r.recipe.learning_rate) for r in main} == {
+        ("pm1", "0.1", 0.1),
+        ("01", "0.3", 0.3),
+    }
+    finals = [run for run in runs if run.phase == "final"]
+    assert [(r.arm, r.seed, r.recipe.epochs) for r in finals] == [
+        ("pm1", 0, 3),
+        ("pm1", 1, 3),
+        ("01", 0, 3),
+        ("01", 1, 3),
+    ]
+    # A trial that diverged is never chosen.
+    diverged = [row for row in rows if row.run != trials[-1][:4]] + [Row(*trials[-1][:4], 0)]
+    assert choose(study, diverged)["01"][0] == "0.1"
+
+
+# Rows
+
+
+def test_rows_are_kept_as_they_are(tmp_path, study):
+    path = tmp_path / "results/epochs.csv"
+    rows = [Row("main", "a,b", 3, "", 0, val_accuracy=0.7654321, machine="Linux, 2 cores")]
+    write_rows(path, rows)
+    (read_back,) = read_rows(path)
+    assert read_back.val_accuracy == 0.7654321
+    assert math.isnan(read_back.loss)
+    assert (read_back.run, read_back.machine) == (rows[0].run, "Linux, 2 cores")
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(ValueError, match=re.escape(f"{path}, line 3: the epoch is there twice")):
+        read_rows(path)
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(ValueError, match="line 3"):
+        read_rows(path)
+
+
+def test_merged_rows_lose_nothing():
+    here = [Row("main", "a", 0, "", epoch, loss=1) for epoch in range(3)]
+    there = [Row("main", "a", 0, "", epoch, loss=2) for epoch in range(3)]
+    other = [Row("main", "b", 0, "", 0, loss=2)]
+    assert merged(here, there + other) == here + other
+    # Of a run that was cut off elsewhere the whole one is taken, not a mixture.
+    assert merged(there[:2], here) == here
+    assert merged(there, here[:2]) == there
+
+
+# Reports
+
+
+def report_of(study, accuracies, seeds=(0, 1, 2)):
+    rows = [
+        row
+        for run in study.runs()
+        if run.seed in seeds
+        for row in rows_of(run, accuracies[run.arm][run.seed], flips=0.1, beta=2.0)
+    ]
+    write_rows(study.results / "epochs.csv", rows)
+    said = write_report(study, NOTHING)
+    return said, (study.results / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("second", "better", "equal"),
+    [
+        ([0.60, 0.612, 0.631], "holds", "does not hold"),
+        ([0.90, 0.912, 0.931], "does not hold", "does not hold"),
+        ([0.80, 0.811, 0.829], "not shown", "holds"),
+        ([0.76, 0.84, 0.85], "not shown", "not shown"),
+    ],
+)
+def test_verdicts_also_against_the_claim(study, second, better, equal):
+    accuracies = {"pm1": [0.80, 0.81, 0.83], "01": second}
+    said, text = report_of(study, accuracies)
+    summary = json.loads((study.results / "summary.json").read_text())
+    assert [test["verdict"] for test in summary["tests"]] == [better, equal]
+    assert f"one is better: **{better}**" in text
+    assert f"both are equal: {equal}." in said
+    assert "No run is missing" in text
+    # Every seed is listed, with the mean and its interval.
+    low, high = (100 * x for x in stats.t.interval(0.95, 2, 0.81333, stats.sem([0.8, 0.81, 0.83])))
+    assert "80.00 (80.00) | 81.00 (81.00) | 83.00 (83.00) | 81.33" in text
+    assert f"[{low:.2f} to {high:.2f}]" in text
+    assert summary["arms"]["main"]["pm1"]["flips"]["0"] == pytest.approx(0.1 * 2 * 2)
+    pictures = {path.name: path.stat().st_size for path in study.results.glob("*.png")}
+    assert set(pictures) == {"curves.png", "flips.png", "codes.png"}
+    assert max(pictures.values()) < 100_000
+
+
+def test_missing_and_diverged_runs_are_said(study):
+    _, text = report_of(study, {"pm1": [0.80, 0.81, 0.83], "01": [0.6, 0.6, 0.6]}, seeds=(0, 1))
+    assert "2 of its 6 runs are missing" in text
+    assert "one is better: **not decided**. of pm1 1 of 3 runs are missing" in text
+    assert text.count("| missing |") == 2
+    rows = read_rows(study.results / "epochs.csv")
+    write_rows(study.results / "epochs.csv", [*rows, Row("main", "01", 2, "", 0)])
+    write_report(study, NOTHING)
+    text = (study.results / "report.md").read_text()
+    assert "| diverged |" in text
+    assert "1 of its 6 runs are missing" in text
+
+
+def test_nothing_to_report(study):
+    with pytest.raises(ValueError, match="Nothing of .* has been run"):
+        write_report(study, NOTHING)
+
+
+def test_finals_are_decided_by_what_they_are_the_best_of(tmp_path):
+    study = read(STUDIES / "code.toml")
+    study = replace(study, path=tmp_path / "code.toml")
+    accuracy = {"magnitude": 0.8, "balanced-sign": 0.79, "sign": 0.7}
+    rows = []
+    for _ in range(2):  # the trials, then the rest
+        rows = [
+            row
+            for run in study.runs(rows)
+            for row in rows_of(
+                run,
+                accuracy[run.arm.rpartition("-")[0]]
+                + 0.002 * run.arm.endswith("upper")
+                + 0.001 * (run.seed % 3)
+                + 0.0001 * len(run.arm) * (run.seed % 2),
+            )
+        ]
+    found = find(study, rows)
+    assert found.planned == found.ended == 123
+    assert set(found.phases["final"]) == {"magnitude-upper", "balanced-sign-upper", "sign-upper"}
+    assert [d.verdict for d in found.decisions] == ["holds"] * 5
+
+
+# Runs
+
+
+@pytest.mark.slow
+def test_runs_are_made_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+    study = written(tmp_path, TINY.replace("seeds = [0, 1, 2]", "seeds = [0]"))
+    output = tmp_path / "runs"
+    first, second = study.runs()
+    folder = folder_of(study, first, output)
+    said = carry_out(study, output, Selection(shard=(1, 2)))
+    assert said == "1 runs made; all that were asked for are done."
+    assert (folder / "history.csv").is_file()
+    assert not (folder / "model.tflite").exists()
+    assert not folder_of(study, second, output).exists()
+
+    def busy(*_):
+        raise FolderBusyError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "create", busy)
+        assert carry_out(study, output, Selection()).startswith("0 runs made, 1 left")
+
+    def diverge(*_):
+        raise FloatingPointError("The loss became nan.")
+
+    monkeypatch.setattr(making, "train", diverge)
+    assert carry_out(study, output, Selection(arms=["01"])).startswith("1 runs made; all")
+    # Neither is made again.
+    assert carry_out(study, output, Selection()).startswith("0 runs made; all")
+
+    rows = collected(study, output)
+    assert [(row.arm, row.epoch) for row in rows] == [("pm1", 0), ("pm1", 1), ("01", 0)]
+    assert has_diverged(rows[2:])
+    assert rows[0].learning_rate == pytest.approx(0.1)
+    assert all(0 <= row.val_accuracy <= 1 and row.seconds > 0 for row in rows[:2])
+    assert "CPU cores" in rows[0].machine
+    assert "2 runs, 2 done" in forecast(study, output, Selection())
+
+    # What epochs.csv has stays, and is held against what was made here.
+    foreign = [row._replace(val_accuracy=0.5, machine="elsewhere") for row in rows[:2]]
+    write_rows(study.results / "epochs.csv", foreign)
+    said = write_report(study, output)
+    assert f"pm1: 1 runs made anew here gave {100 * rows[1].val_accuracy:.2f} %" in said
+    assert read_rows(study.results / "epochs.csv")[1].machine == "elsewhere"
+
+    # A study that was changed meanwhile does not take old runs for its own.
+    changed = written(tmp_path, TINY.replace("batch_size = 16", "batch_size = 8"))
+    with pytest.raises(ValueError, match=r"another recipe.*batch_size=16, not 8"):
+        carry_out(changed, output, Selection())
+
+
+def test_shards_and_seeds_take_every_run_once():
+    study = read(STUDIES / "levels.toml")
+    runs = study.runs()
+    shards = [Selection(shard=(i, 3)).of(runs, "main") for i in (1, 2, 3)]
+    assert sorted(run[:4] for shard in shards for run in shard) == sorted(r[:4] for r in runs)
+    assert {run.seed for run in Selection(seeds=[1, 3]).of(runs, "main")} == {1, 3}
+    with pytest.raises(ValueError, match=r"--seeds 9 is not among the seeds of .*levels.toml"):
+        Selection(seeds=[0, 9]).check(study)
+    with pytest.raises(ValueError, match="--arm pm2 is no arm"):
+        Selection(arms=["pm2"]).check(study)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--dry-run", "--seeds", "0-1", "--shard", "1/2"], 0, "2 runs, 0 done; the others take"),
+        (["--seeds", "1-0"], 2, "write 0-4"),
+        (["--shard", "3/2"], 2, "write 1/4"),
+        (["--report"], 1, "Nothing of"),
+        (["--dry-run", "--seeds", "7"], 1, "Error: --seeds 7 is not among the seeds"),
+    ],
+)
+def test_command(study, monkeypatch, arguments, status, said):
+    monkeypatch.syspath_prepend(STUDIES)
+    command = importlib.import_module("run").main
+    result = CliRunner().invoke(command, [str(study.path), *arguments])
+    assert (result.exit_code, said in result.output) == (status, True), result.output
+    assert len(result.output.splitlines()) < 6
