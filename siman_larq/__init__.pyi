@@ -1,3 +1,4 @@
+from . import analysis as analysis
 from . import data as data
 from . import models as models
 from . import training as training

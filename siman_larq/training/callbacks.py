@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from siman_larq.analysis.log import Flipped
 from siman_larq.files import first_line, write_atomically
 from siman_larq.training import checkpoints
 from siman_larq.training.folder import CHECKPOINTS, HISTORY
@@ -39,9 +40,16 @@ class Checkpoints(tf.keras.callbacks.Callback):
         folder: The run folder.
         is_chief: Whether this process is the one whose checkpoints are kept. Of several workers
             all must save at the same time, because some variables are read from all of them.
+        flipped: Of the run's `CodeLog`.
     """
 
-    def __init__(self, model: tf.keras.Model, folder: Path, is_chief: bool = True) -> None:
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        folder: Path,
+        is_chief: bool = True,
+        flipped: Flipped | None = None,
+    ) -> None:
         super().__init__()
         self._run, self._folder = folder.resolve(), folder.resolve() / CHECKPOINTS
         self._is_chief = is_chief
@@ -52,6 +60,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
             optimizer.build(model.trainable_variables)
         self._epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._history = _History()
+        # Older checkpoints have neither.
+        self._extra = {"history": self._history, "flipped": flipped or Flipped()}
         self._state: dict[str, Any] = {
             "model": model,
             "optimizer": optimizer,
@@ -87,7 +97,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
                     "classes or this package's version changed. Nothing was overwritten: put "
                     "them back, or start anew in another folder."
                 ) from error
-            tf.train.Checkpoint(history=self._history).read(path).expect_partial()
+            tf.train.Checkpoint(**self._extra).read(path).expect_partial()
         done = int(self._epochs_done.numpy())
         if self._is_chief:
             for warning in [*newest.warnings, *self._mend_history(done)]:
@@ -111,7 +121,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._save(epoch + 1)
 
     def _save(self, number: int) -> None:
-        checkpoint = tf.train.Checkpoint(**self._state, history=self._history)
+        checkpoint = tf.train.Checkpoint(**self._state, **self._extra)
         if not self._is_chief:
             self._folder.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory("_temp", "worker-", self._folder) as own:

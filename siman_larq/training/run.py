@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from siman_larq import data
 from siman_larq._scopes import quantized
+from siman_larq.analysis import CodeLog
 from siman_larq.callbacks import ClipAnnealing
 from siman_larq.training.callbacks import Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
@@ -48,12 +49,14 @@ def train(
         The trained model, for one device.
     """
     strategy = strategy or tf.distribute.get_strategy()
+    chief = is_chief(recipe.strategy)
+    log = CodeLog(folder if chief else None)
     with strategy.scope():
         model = build_model(recipe, images.num_classes, images.train_count, experiment)
-        checkpoints = Checkpoints(model, folder, is_chief(recipe.strategy))
+        checkpoints = Checkpoints(model, folder, chief, log.flipped)
     done = checkpoints.restore()
     if done < recipe.epochs:
-        callbacks = [*_settings(recipe, experiment), Stopwatch(), checkpoints]
+        callbacks = [*_settings(recipe, experiment), Stopwatch(), log, checkpoints]
         with data.damage_explained(images):
             _fit(recipe, folder, images, strategy, model, callbacks, done)
     if strategy is tf.distribute.get_strategy():

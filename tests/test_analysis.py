@@ -1,0 +1,257 @@
+"""The codes of models, and their log while a model is trained."""
+
+import csv
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from siman_larq import SiMaNConv2D, SiMaNQuantizer
+from siman_larq.analysis import CodeLog, codes
+from siman_larq.analysis import statistics as s
+from siman_larq.filters import to_columns
+
+L = tf.keras.layers
+CLIP = {"kernel_constraint": "weight_clip"}
+
+
+def every_kind():
+    """Layers nested, shared, wrapped and of one's own, with filters along other axes."""
+
+    class Own(L.Layer):
+        def __init__(self):
+            super().__init__(name="own")
+            self.parts = [lq.layers.QuantConv2D(4, 1, kernel_quantizer="siman", name="part")]
+
+        def call(self, inputs):
+            return self.parts[0](inputs)
+
+    inner = tf.keras.Sequential(
+        [
+            L.Input((8, 8, 3)),
+            SiMaNConv2D(4, 3, name="same"),
+            lq.layers.QuantDepthwiseConv2D(3, depthwise_quantizer="siman", name="depthwise"),
+        ]
+    )
+    shared = lq.layers.QuantConv2D(3, 3, padding="same", kernel_quantizer="ste_sign", name="same")
+    inputs = L.Input((8, 8, 3))
+    x = Own()(inner(shared(shared(inputs))))
+    x = lq.layers.QuantSeparableConv2D(
+        5, 3, depthwise_quantizer="ste_sign", pointwise_quantizer="siman_pm1", name="separable"
+    )(x)
+    x = lq.layers.QuantConv2DTranspose(6, 3, kernel_quantizer="siman", name="transposed")(x)
+    x = L.TimeDistributed(
+        lq.layers.QuantConv1D(4, 3, kernel_quantizer="magnitude_aware_sign", name="wrapped")
+    )(x)
+    x = lq.layers.QuantDense(7, kernel_quantizer="ste_tern", name="ternary")(L.Flatten()(x))
+    model = tf.keras.Model(inputs, L.Dense(2)(x))
+    model(np.ones((1, 8, 8, 3), np.float32))
+    return model
+
+
+class TestCodes:
+    def test_every_kind_of_layer(self):
+        model = every_kind()
+        with pytest.warns(UserWarning, match="left out ternary, whose quantizer"):
+            found = {layer.name: layer for layer in codes(model)}
+        shapes = {name: layer.code.shape for name, layer in found.items()}
+        assert shapes == {
+            "same": (27, 3),
+            "same (2)": (27, 4),
+            "depthwise": (9, 4),
+            "part": (4, 4),
+            "separable/depthwise_kernel": (9, 4),
+            "separable/pointwise_kernel": (4, 5),
+            "transposed": (45, 6),
+            "wrapped": (18, 4),
+        }
+        assert found["same (2)"].levels == (-1, 1)
+        assert found["depthwise"].levels == (0, 1)
+        assert found["wrapped"].levels[0] == -found["wrapped"].levels[1] != -1
+        for name in ("same (2)", "depthwise", "part", "transposed"):
+            np.testing.assert_array_equal(found[name].code, s.median_code(found[name].weights))
+        for name in ("same", "wrapped"):
+            np.testing.assert_array_equal(found[name].code, s.signs(found[name].weights))
+        kernel = model.get_layer("transposed").kernel.latent_variable
+        np.testing.assert_array_equal(
+            found["transposed"].weights, to_columns(tf.convert_to_tensor(kernel), (-2,))
+        )
+
+    def test_summary_is_the_mean_over_filters(self):
+        model = tf.keras.Sequential([L.Input((8, 8, 3)), SiMaNConv2D(5, 3, name="conv")])
+        (layer,) = codes(model)
+        summary = layer.summary()
+        assert summary["share_of_ones"] == pytest.approx(13 / 27)
+        expected = -(13 * np.log2(13 / 27) + 14 * np.log2(14 / 27)) / 27
+        assert summary["entropy"] == pytest.approx(expected)
+        assert summary["angle"] == summary["angle_median"] == pytest.approx(layer.angle.mean())
+        assert summary["angle_optimal"] <= summary["angle"]
+        assert summary["beta"] == np.median(layer.fits.beta)
+        assert summary["laplace_gap"] == pytest.approx(layer.fits.gap.mean())
+        model.layers[0].kernel.latent_variable.assign(np.full((3, 3, 3, 5), 0.5))
+        assert np.isnan(codes(model)[0].summary()["beta"])
+
+    def test_what_cannot_be_looked_at(self):
+        with pytest.raises(TypeError, match=r"model=3 is no tf\.keras\.Model"):
+            codes(3)
+        with pytest.raises(ValueError, match="not built"):
+            codes(tf.keras.Sequential([SiMaNConv2D(5, 3)]))
+        model = tf.keras.Sequential([L.Input((8, 8, 3)), SiMaNConv2D(5, 3, name="conv")])
+        model.layers[0].kernel.latent_variable.assign(np.full((3, 3, 3, 5), np.nan))
+        with pytest.raises(ValueError, match="135 of the 135 weights of conv are NaN"):
+            codes(model)
+        assert codes(tf.keras.Sequential([L.Input((3,)), L.Dense(2)])) == []
+
+
+IMAGES = np.random.default_rng(0).normal(size=(64, 6, 6, 3)).astype(np.float32)
+LABELS = np.arange(64) % 4
+
+
+def network(metrics=None):
+    tf.keras.utils.set_random_seed(0)
+    quantizer = SiMaNQuantizer(levels=(-1, 1), metrics=metrics)
+    model = tf.keras.Sequential(
+        [
+            L.Input((6, 6, 3)),
+            SiMaNConv2D(8, 3, name="a", kernel_quantizer=quantizer),
+            L.BatchNormalization(),
+            lq.layers.QuantConv2D(8, 3, name="b", kernel_quantizer="ste_sign", **CLIP),
+            L.Flatten(),
+            L.Dense(4),
+        ]
+    )
+    return model
+
+
+def fitted(model, *callbacks, epochs=2, first=0, **settings):
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if model.optimizer is None:
+        model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), loss, **settings)
+    history = model.fit(
+        IMAGES,
+        LABELS,
+        batch_size=16,
+        epochs=epochs,
+        initial_epoch=first,
+        shuffle=False,
+        verbose=0,
+        callbacks=[*callbacks],
+    )
+    return history.history
+
+
+class ByHand(tf.keras.callbacks.Callback):
+    """The codes after every step."""
+
+    def on_train_begin(self, logs=None):
+        self.seen = [codes(self.model)]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(codes(self.model))
+
+    def bits(self):
+        return np.array([np.concatenate([c.code.ravel() for c in codes]) for codes in self.seen])
+
+
+class TestCodeLog:
+    @pytest.fixture(scope="class")
+    def trained(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("log")
+        model = network(metrics=["flip_ratio"])
+        by_hand = ByHand()
+        logger = tf.keras.callbacks.CSVLogger(folder / "history.csv")
+        log = CodeLog(folder)
+        history = fitted(model, log, logger, by_hand)
+        return folder, model, history, by_hand, log
+
+    def test_training_is_the_same_bit_for_bit_and_so_are_its_metrics(self, trained):
+        _, model, history, *_ = trained
+        alone = network(metrics=["flip_ratio"])
+        expected = fitted(alone)
+        for ours, weights in zip(model.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, weights)
+        assert history["loss"] == expected["loss"]
+        (ratio,) = (values for name, values in expected.items() if "flip_ratio" in name)
+        (ours,) = (values for name, values in history.items() if "flip_ratio" in name)
+        assert ours == ratio
+        assert max(ratio) > 0
+
+    def test_figures_are_those_of_the_codes_by_hand(self, trained):
+        _, model, history, by_hand, _ = trained
+        changed = by_hand.bits()[1:] != by_hand.bits()[:-1]
+        per_epoch = changed.reshape(2, 4, -1).sum(axis=1)
+        assert history["flips"] == pytest.approx(per_epoch.mean(axis=1))
+        assert history["flips"][0] > 0
+        never = [1 - changed[:steps].any(axis=0).mean() for steps in (4, 8)]
+        assert history["never_flipped"] == pytest.approx(never)
+        last = [layer.summary() for layer in codes(model)]
+        for name in ("entropy", "sign_entropy", "beta", "angle"):
+            assert history[name][-1] == pytest.approx(np.mean([row[name] for row in last]))
+
+    def test_csv_has_a_row_for_every_epoch_and_layer(self, trained):
+        folder, model, history, *_ = trained
+        with open(folder / "codes.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["epoch"], row["layer"]) for row in rows] == [
+            ("0", "a"), ("0", "b"), ("1", "a"), ("1", "b"),
+        ]  # fmt: skip
+        for layer, row in zip(codes(model), rows[2:], strict=True):
+            for name, value in layer.summary().items():
+                assert float(row[name]) == pytest.approx(value), name
+        with open(folder / "history.csv", newline="") as file:
+            logged = list(csv.DictReader(file))
+        assert [float(row["flips"]) for row in logged] == history["flips"]
+
+    def test_tensorboard_has_the_same(self, trained):
+        folder, _, history, *_ = trained
+        (path,) = (folder / "tensorboard" / "codes").iterdir()
+        seen = {}
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                seen[value.tag, event.step] = tf.make_ndarray(value.tensor).item()
+        entropy = [np.mean([seen[f"entropy/{name}", epoch] for name in "ab"]) for epoch in (0, 1)]
+        assert entropy == pytest.approx(history["entropy"], abs=1e-6)
+
+    def test_goes_on_where_a_checkpoint_has_what_flipped(self, trained, tmp_path):
+        whole = fitted(network(), CodeLog(tmp_path / "whole"), epochs=3)
+        model, log = network(), CodeLog(tmp_path / "cut")
+        fitted(model, log)
+        path = tf.train.Checkpoint(flipped=log.flipped).write(str(tmp_path / "state"))
+        again, unknown = CodeLog(tmp_path / "cut"), CodeLog()
+        tf.train.Checkpoint(flipped=again.flipped).read(path).assert_consumed()
+        weights, state = model.get_weights(), model.optimizer.variables()
+        state = [variable.numpy() for variable in state]
+        rest = fitted(model, again, first=2, epochs=3)
+        assert rest["never_flipped"] == whole["never_flipped"][2:]
+        assert rest["flips"] == whole["flips"][2:]
+        texts = [(tmp_path / name / "codes.csv").read_text() for name in ("whole", "cut")]
+        assert texts[0] == texts[1]
+        model.set_weights(weights)
+        for variable, value in zip(model.optimizer.variables(), state, strict=True):
+            variable.assign(value)
+        rest = fitted(model, unknown, first=2, epochs=3)
+        assert rest["flips"] == whole["flips"][2:]
+        assert np.isnan(rest["never_flipped"]).all()
+
+    def test_several_steps_at_a_time(self):
+        with pytest.warns(UserWarning, match="steps_per_execution"):
+            history = fitted(network(), CodeLog(), steps_per_execution=2)
+        assert np.isnan(history["flips"]).all()
+        assert np.isnan(history["never_flipped"]).all()
+        assert np.isfinite(history["entropy"]).all()
+
+    @pytest.mark.slow
+    def test_on_two_devices(self):
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = network()
+        by_hand = ByHand()
+        history = fitted(model, CodeLog(), by_hand)
+        changed = by_hand.bits()[1:] != by_hand.bits()[:-1]
+        per_epoch = changed.reshape(2, 4, -1).sum(axis=1)
+        assert history["flips"] == pytest.approx(per_epoch.mean(axis=1))
+
+    def test_no_binary_layer(self, tmp_path):
+        model = tf.keras.Sequential([L.Input((6, 6, 3)), L.Flatten(), L.Dense(4)])
+        assert list(fitted(model, CodeLog(tmp_path))) == ["loss"]
+        assert list(tmp_path.iterdir()) == []
