@@ -42,7 +42,7 @@ class Row(NamedTuple):
         sign_entropy: Of the signs of the latent weights.
         beta: Shape of the latent weights' generalised normal distribution (1 Laplace, 2 Gauss).
         angle: Between |w| and the code, in degrees.
-        flips: Share of the binary weights that flip in a step, mean over the epoch.
+        flips: How often a binary weight flips in the epoch, mean over weights: all steps summed.
         never_flipped: Share that has not flipped so far.
         seconds: Of the epoch, with its evaluation.
         machine: Where it ran.
