@@ -243,7 +243,7 @@ def _check_finite(model: tf.keras.Model, kernel: Kernel) -> None:
     if bad := int(np.count_nonzero(~np.isfinite(weights))):
         raise ValueError(
             f"Model {model.name!r}: {bad} of the {weights.size} weights of {kernel.name} are NaN "
-            "or infinite, so they have no code; look for a diverged training step or a damaged file."
+            "or infinite, so they have no code; look for a diverged training or a damaged file."
         )
 
 
