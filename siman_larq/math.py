@@ -293,7 +293,7 @@ def _percentile(x: tf.Tensor, percent: tf.Tensor) -> tf.Tensor:
     return lower + (upper - lower) * tf.cast(position - below, x.dtype)
 
 
-def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
+def sample_sign(activations: tf.Tensor, zero: int = 0, width: float = 1.0) -> tf.Tensor:
     r"""The sign of activations about the mean of their sample.
 
     \\[
@@ -303,13 +303,19 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
     \\(\bar a\\) is the mean over all axes but the first. The method divides by the sample's
     standard deviation too, which cannot change a sign; it appears in the gradient only, where
     \\(a_1 = (a - \bar a) / s\\) with the unbiased variance plus `EPSILON`:
-    \\(\partial L / \partial a_1 = \max(0, 2 - 2 |a_1|)\, \partial L / \partial q\\), carried on
-    through the mean and the variance.
+    \\[
+    \frac{\partial L}{\partial a_1} =
+    \frac{1}{\omega} \max\left(0, 2 - \frac{2 |a_1|}{\omega}\right)
+    \frac{\partial L}{\partial q}
+    \\]
+    carried on through the mean and the variance. Whatever the width \\(\omega\\), its integral is
+    2, by which the sign rises.
 
     # Arguments
         activations: Floating-point tensor of rank 2 or more; integers and booleans are taken as
             float32.
         zero: Value of \\(\mathrm{sign}(0)\\): 0 as in the official code, or 1.
+        width: \\(\omega\\), in standard deviations; 1 in the official code.
 
     # Returns
         Tensor of the same shape and floating-point dtype. Computed in float32, for float64
@@ -344,7 +350,9 @@ def sample_sign(activations: tf.Tensor, zero: int = 0) -> tf.Tensor:
             inverse = inverse_deviation(centred, axes, EPSILON)
             # k max(0, s - |a|) with a = centred, s its deviation and k = 2 / s^2: the slope in
             # units of the outgoing gradient, in few passes over the activations.
-            slope = tf.nn.relu(2 * inverse - tf.abs(centred) * (2 * tf.square(inverse)))
+            # A wider one is that of a larger deviation.
+            narrow = inverse / width
+            slope = tf.nn.relu(2 * narrow - tf.abs(centred) * (2 * tf.square(narrow)))
             downstream = slope * tf.cast(upstream, values.dtype)
             downstream = remove_mean_and_variance(downstream, centred, inverse, axes)
             return tf.cast(downstream, activations.dtype)

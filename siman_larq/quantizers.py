@@ -1,5 +1,6 @@
 """Larq quantizers for SiMaN: thin Keras layers over `siman_larq.math`."""
 
+import math
 from typing import Any
 
 import larq as lq
@@ -173,9 +174,13 @@ class SampleSign(BaseQuantizer):
     The gradient is that of `approx_sign` in standardised activations
     \\(a_1 = (a - \bar a) / s\\) (unbiased variance over the sample, 1e-5 added),
     \\[
-    \frac{\partial L}{\partial a_1} = \max(0, 2 - 2 |a_1|) \frac{\partial L}{\partial q}
+    \frac{\partial L}{\partial a_1} =
+    \frac{1}{\omega} \max\left(0, 2 - \frac{2 |a_1|}{\omega}\right)
+    \frac{\partial L}{\partial q}
     \\]
-    carried on through the mean and the variance.
+    with the width \\(\omega = 1\\), carried on through the mean and the variance. PokeBNN found
+    the width to matter much. As there, where a code of \\(\pm B\\) stands for the identity on
+    \\([-B, B]\\), a wider gradient is lower: its integral is 2, by which the sign rises.
 
     !!! example
         ```python
@@ -188,26 +193,31 @@ class SampleSign(BaseQuantizer):
             `siman_larq.convert` always uses 1; in trained networks exact equality does not occur
             except in constant samples. Integers and booleans give signs in the layer's own
             floating-point type.
+        width: \\(\omega\\), in standard deviations; assign to it to change it before the model is
+            trained.
         metrics: An array of metrics to add to the layer. If `None` the metrics set in
             `larq.context.metrics_scope` are used. Currently only the `flip_ratio` metric is
             available.
 
     # Raises
-        ValueError: for another `zero`, or inputs of rank 0 or 1.
+        ValueError: for another `zero`, a width that is not above 0, or inputs of rank 0 or 1.
         TypeError: for inputs that are no real numbers, and where the class is given in place of an
             instance.
 
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
+        - [PokeBNN: A Binary Pursuit of Lightweight Accuracy](https://arxiv.org/abs/2112.00133)
     """
 
     precision = 1
 
-    def __init__(self, zero: int = 0, **kwargs: Any) -> None:
+    def __init__(self, zero: int = 0, width: float = 1.0, **kwargs: Any) -> None:
         refuse_tensor("SampleSign", "zero", zero, "input_quantizer=SampleSign()")
         if zero not in (0, 1):
             raise ValueError(f"SampleSign: zero={zero!r} is not a value of sign(0); use 0 or 1.")
-        self.zero = int(zero)
+        if not 0 < width < math.inf:
+            raise ValueError(f"SampleSign: width={width!r} must be a number above 0.")
+        self.zero, self.width = int(zero), float(width)
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
 
@@ -217,13 +227,13 @@ class SampleSign(BaseQuantizer):
                 f"SampleSign: inputs of shape {inputs.shape} have no axis to take a sample's mean "
                 "over; give activations of shape (batch, ..., channels)."
             )
-        signs = sample_sign(inputs, self.zero)
+        signs = sample_sign(inputs, self.zero, self.width)
         if not inputs.dtype.is_floating:
             signs = tf.cast(signs, self.compute_dtype)
         return super().call(signs)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "zero": self.zero}
+        return {**super().get_config(), "zero": self.zero, "width": self.width}
 
 
 def _checked_levels(levels: Any) -> tuple[float, float]:

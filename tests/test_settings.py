@@ -1,13 +1,21 @@
 """What recipes vary beside the official form: codes, clamps, decay, centring, held-out images."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import siman_larq
-from siman_larq import ClipAnnealing, PercentileClip, SiMaNConv2D, SiMaNQuantizer, check_no_l2
+from siman_larq import (
+    ClipAnnealing,
+    PercentileClip,
+    SampleSign,
+    SiMaNConv2D,
+    SiMaNQuantizer,
+    check_no_l2,
+)
 from siman_larq import data as sd
 from siman_larq.conversion.binary import binary_layers
 from siman_larq.data import pipeline
@@ -91,6 +99,27 @@ def test_constraint_with_the_upper_tail():
     np.testing.assert_array_equal(older(tf.Variable(KERNEL)), clamp_magnitudes(KERNEL, 15.0))
     with pytest.raises(ValueError, match="tails='lower' is not supported"):
         PercentileClip(tails="lower")
+
+
+# The gradient of signs.
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0, 3.0])
+def test_width_of_the_gradient(width):
+    """Against the formula in standardised activations, carried on by TensorFlow."""
+    activations, upstream = tf.constant(IMAGES), tf.random.normal(IMAGES.shape)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(activations)
+        centred = activations - tf.reduce_mean(activations, [1, 2, 3], keepdims=True)
+        variance = tf.reduce_sum(tf.square(centred), [1, 2, 3], keepdims=True) / (8 * 8 * 4 - 1)
+        standardised = centred / tf.sqrt(variance + EPSILON)
+        signs = SampleSign(width=width)(activations)
+    slope = tf.maximum(0.0, 2 - 2 * tf.abs(standardised) / width) / width
+    expected = tape.gradient(standardised, activations, slope * upstream)
+    np.testing.assert_allclose(tape.gradient(signs, activations, upstream), expected, atol=1e-5)
+    assert SampleSign.from_config(SampleSign(width=width).get_config()).width == width
+    with pytest.raises(ValueError, match=r"width=0 must be a number above 0"):
+        SampleSign(width=0)
 
 
 # The common mode of the levels (0, 1).
@@ -223,18 +252,22 @@ def test_settings_reach_the_network():
         binary_decay=1e-3,
         kernel_rate=0.5,
         centred=True,
+        gradient_width=2.0,
     )
     model = build_model(recipe, 10)
     for layer in binary_layers(model):
         quantizer = layer.kernel_quantizer
         assert (quantizer.code, quantizer.levels, layer.centred) == ("sign", (0, 1), True)
         assert layer.kernel_constraint.tails == "upper"
+        assert layer.input_quantizer.width == 2
     optimizer = model.optimizer
     assert (optimizer.l2, optimizer.binary_l2, optimizer.kernel_rate) == (5e-4, 1e-3, 0.5)
 
 
 def test_settings_reach_a_network_of_larq_zoo():
     recipe = Recipe("BinaryAlexNet", image_size=64, code="sign", clamp="upper", levels=(0, 1))
+    with pytest.raises(ValueError, match="gradient_width=2.* makes its inputs binary otherwise"):
+        build_model(replace(recipe, gradient_width=2.0), 10)
     for layer in binary_layers(build_model(recipe, 10)):
         quantizer = layer.kernel_quantizer
         assert (quantizer.code, quantizer.levels) == ("sign", (0, 1))
@@ -263,7 +296,7 @@ def test_what_a_recipe_refuses(settings, message):
 def test_a_recipe_of_an_older_version(tmp_path):
     path = tmp_path / "recipe.json"
     Recipe(seed=3).save(path)
-    new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out"}
+    new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out", "gradient_width"}
     values = json.loads(path.read_text())
     path.write_text(json.dumps({name: values[name] for name in values.keys() - new}))
     assert Recipe.load(path) == Recipe(seed=3)

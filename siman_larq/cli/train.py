@@ -56,6 +56,11 @@ _SHARED = (
         "--kernel-rate", type=float, help="Learning rate of binary kernels, times.  [default: 1]"
     ),
     click.option(
+        "--gradient-width",
+        type=float,
+        help="Width of the activations' gradient, in standard deviations.  [default: 1]",
+    ),
+    click.option(
         "--centred",
         is_flag=True,
         default=None,

@@ -9,7 +9,7 @@ from siman_larq._scopes import quantized
 from siman_larq.checks import check_no_l2
 from siman_larq.constraints import PercentileClip
 from siman_larq.layers import SiMaNConv2D
-from siman_larq.quantizers import SiMaNQuantizer
+from siman_larq.quantizers import SampleSign, SiMaNQuantizer
 from siman_larq.training.distribution import synchronised
 from siman_larq.training.optimizer import CoupledDecaySGD
 from siman_larq.training.recipe import Recipe
@@ -56,6 +56,7 @@ def build_model(
             )
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             model = synchronised(model)
+        _set_width(model, recipe)
         steps = (train_count or recipe.batch_size) // recipe.batch_size
         _compile(model, recipe, steps, experiment)
     finally:
@@ -87,6 +88,19 @@ def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
         kernel_quantizer=quantizer(),
         kernel_constraint=constraint(),
     )
+
+
+def _set_width(model: tf.keras.Model, recipe: Recipe) -> None:
+    if recipe.gradient_width == 1:
+        return  # also a network of somebody's own may have another
+    signs = [layer for layer in model.submodules if isinstance(layer, SampleSign)]
+    if not signs:
+        raise ValueError(
+            f"gradient_width={recipe.gradient_width} is that of SampleSign, and {model.name} makes "
+            "its inputs binary otherwise; leave it out."
+        )
+    for layer in signs:
+        layer.width = recipe.gradient_width
 
 
 def _copy(model: tf.keras.Model) -> tf.keras.Model:

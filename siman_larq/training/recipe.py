@@ -60,6 +60,7 @@ class Recipe:
             one, or `"none"`, where `clip_start` has no say and only a filter's mean goes.
         binary_decay: Coupled l2 on binary kernels.
         kernel_rate: Factor of the learning rate for binary kernels.
+        gradient_width: Width of the gradient of `siman_larq.SampleSign`.
         centred: Whether the mean over the filters is taken off every binary convolution, as in
             `siman_larq.SiMaNConv2D`; in the package's own networks.
 
@@ -94,6 +95,7 @@ class Recipe:
     binary_decay: float = 0.0
     kernel_rate: float = 1.0
     centred: bool = False
+    gradient_width: float = 1.0
     held_out: int = 0
 
     def __post_init__(self) -> None:
@@ -119,7 +121,7 @@ class Recipe:
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {low}.")
-        rates = ("learning_rate", "kernel_rate")
+        rates = ("learning_rate", "kernel_rate", "gradient_width")
         for name in (*rates, "momentum", "weight_decay", "clip_start", "binary_decay"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)} must be a finite number.")
