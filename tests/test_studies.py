@@ -62,6 +62,12 @@ says = "both are equal"
 arm = "pm1"
 than = "01"
 margin = 0.02
+
+[[tests]]
+kind = "predicted"
+says = "it is as good as the others'"
+arm = "pm1"
+value = 0.85
 """
 CHOOSE = """
 [choose]
@@ -137,6 +143,13 @@ def test_equivalence_holds_when_its_interval_is_within_the_margin(differences, m
     found = statistics.equivalence(differences, [0.0] * len(differences), margin)
     if np.std(differences) > 1e-6 and abs(found.p - 0.05) > 1e-6:
         assert (found.p < 0.05) == (-margin < found.low and found.high < margin)
+
+
+def test_interval_of_one_more_value():
+    values = [0.78, 0.79, 0.81, 0.77]
+    scale = np.std(values, ddof=1) * math.sqrt(1 + 1 / 4)
+    expected = stats.t.interval(0.95, 3, np.mean(values), scale)
+    assert statistics.predicted(values) == pytest.approx(expected)
 
 
 def test_holm():
@@ -226,6 +239,7 @@ def test_dose_of_decay_is_large_enough_to_show():
         ('kind = "greater"', 'kind = "better"', "kind='better' is unknown"),
         ("margin = 0.02", "", "lacks the key 'margin'"),
         ("margin = 0.02", "margin = 0", "margin=0 must be above 0"),
+        ("value = 0.85", 'than = "01"', "unknown key 'than'"),
         ("margin = 0.02", 'margin = 1\nfigure = "speed"', "'speed' is no column"),
         ("seeds = [0, 1, 2]", "seeds = [0, 0]", r"seeds=\[0, 0\] must be"),
         ("[recipe]", 'reference = "x"\n[recipe]', "reference: 'x' is no arm"),
@@ -327,7 +341,8 @@ def test_verdicts_also_against_the_claim(study, second, better, equal):
     accuracies = {"pm1": [0.80, 0.81, 0.83], "01": second}
     said, text = report_of(study, accuracies)
     summary = json.loads((study.results / "summary.json").read_text())
-    assert [test["verdict"] for test in summary["tests"]] == [better, equal]
+    # 0.813 +- 4.3 * 0.015 * sqrt(4 / 3)
+    assert [test["verdict"] for test in summary["tests"]] == [better, equal, "holds"]
     assert f"one is better: **{better}**" in text
     assert f"both are equal: {equal}." in said
     assert "No run is missing" in text
@@ -335,7 +350,7 @@ def test_verdicts_also_against_the_claim(study, second, better, equal):
     low, high = (100 * x for x in stats.t.interval(0.95, 2, 0.81333, stats.sem([0.8, 0.81, 0.83])))
     assert "80.00 (80.00) | 81.00 (81.00) | 83.00 (83.00) | 81.33" in text
     assert f"[{low:.2f} to {high:.2f}]" in text
-    assert summary["arms"]["main"]["pm1"]["flips"]["0"] == pytest.approx(0.1 * 2 * 2)
+    assert summary["arms"]["main"]["pm1"]["flips"]["0"] == pytest.approx(0.1 * 2)
     pictures = {path.name: path.stat().st_size for path in study.results.glob("*.png")}
     assert set(pictures) == {"curves.png", "flips.png", "codes.png"}
     assert max(pictures.values()) < 100_000

@@ -93,7 +93,7 @@ def _figures(runs: list[PlannedRun], found: Mapping[Key, Rows]) -> ArmFigures:
         best={seed: max(row.val_accuracy for row in own) for seed, own in rows.items()},
         mean=statistics.mean(list(final.values())) if final else None,
         code={name: _mean_of(last, name) for name in CODE_FIGURES},
-        flips={seed: steps * sum(row.flips for row in own) for seed, own in rows.items()},
+        flips={seed: sum(row.flips for row in own) for seed, own in rows.items()},
         dose=rates * steps * recipe.binary_decay / (1 - recipe.momentum),
         rows=rows,
     )

@@ -58,6 +58,8 @@ def decide(study: Study, arms: Mapping[str, Arms]) -> list[Decision]:
     for test in study.tests:
         if test.kind == "equivalent":
             decisions[test] = _equivalent(test, arms[test.phase])
+        elif test.kind == "predicted":
+            decisions[test] = _predicted(test, arms[test.phase])
         elif test.kind == "peak":
             decisions[test] = _peak(study, test, arms[test.phase])
     return [decisions[test] for test in study.tests]
@@ -71,9 +73,10 @@ def unit_of(figure: str) -> tuple[float, str]:
 
 def _lacking(test: Test, arms: Arms) -> str:
     """What keeps a test from being decided; empty if nothing does."""
-    if test.arm not in arms or test.than not in arms:
+    names = [name for name in (test.arm, test.than) if name]
+    if any(name not in arms for name in names):
         return "the choice is not made"
-    for arm in (arms[test.arm], arms[test.than]):
+    for arm in (arms[name] for name in names):
         if arm.diverged:
             return f"{arm.arm} diverged at seed {', '.join(map(str, arm.diverged))}"
         if lacking := len(arm.planned) - len(arm.last(test.figure)):
@@ -122,6 +125,20 @@ def _equivalent(test: Test, arms: Arms) -> Decision:
     )
     figures = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.p}
     return Decision(test.says, verdict, because, {**figures, "margin": test.margin})
+
+
+def _predicted(test: Test, arms: Arms) -> Decision:
+    if lacking := _lacking(test, arms):
+        return Decision(test.says, _OPEN, lacking, {})
+    values = [*arms[test.arm].last(test.figure).values()]
+    low, high = statistics.predicted(values)
+    scale, unit = unit_of(test.figure)
+    because = (
+        f"the 95 % interval of one more run of {test.arm} is {scale * low:.2f} to "
+        f"{scale * high:.2f}{unit}, {len(values)} seeds; the other run gave {scale * test.value:g}"
+    )
+    verdict = _HOLDS if low <= test.value <= high else _FAILS
+    return Decision(test.says, verdict, because, {"low": low, "high": high, "value": test.value})
 
 
 def peak_of(study: Study, test: Test, arms: Arms) -> tuple[list[float], statistics.Peak] | None:

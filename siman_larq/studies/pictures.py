@@ -23,7 +23,7 @@ _CODES = {
     "entropy": "entropy of the code (bit)",
     "beta": "beta of the latent weights",
     "angle": "angle between |w| and code (degrees)",
-    "flips": "share of weights that flip in a step",
+    "flips": "flips per weight in an epoch",
 }
 Arms = Mapping[str, ArmFigures]
 

@@ -69,7 +69,8 @@ class Test:
         kind: `"greater"`: the mean of the differences paired by seed is above 0, by a two-sided
             t-test at 5 %, after Holm over all such tests of the phase. `"equivalent"`: it lies
             within `margin`, by two one-sided t-tests. `"peak"`: the 95 % interval of the best
-            `setting`, by a quadratic fit, holds `value`.
+            `setting`, by a quadratic fit, holds `value`. `"predicted"`: the 95 % interval of one
+            more run holds `value`, a run of something else.
         says: The part of the claim.
         arm: The arm of which it is said; in finals by `best_of`, that value.
         than: The arm that it is held against.
@@ -77,7 +78,7 @@ class Test:
         phase: `"main"` or `"final"`.
         margin: In units of the figure; accuracies are between 0 and 1.
         setting: A field of `Recipe` that is a number in every arm.
-        value: What the setting should be best at.
+        value: What the setting should be best at, or the figure of the other run.
     """
 
     kind: str

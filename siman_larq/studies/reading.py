@@ -23,6 +23,7 @@ _KINDS = {
     "greater": ("arm", "than"),
     "equivalent": ("arm", "than", "margin"),
     "peak": ("setting", "value"),
+    "predicted": ("arm", "value"),
 }
 _HELD_OUT = 5000
 
@@ -162,7 +163,8 @@ def _check_test(study: Study, test: Test, names: list[str]) -> None:
     if test.phase == "final":
         chosen = dict.fromkeys(names, ("", None, 0.0))
         names = list(study.finalists(chosen))
-    _check_arms("[[tests]]", (test.arm, test.than), names)
+    than = (test.than,) if test.than else ()
+    _check_arms("[[tests]]", (test.arm, *than), names)
     if test.kind == "equivalent" and not test.margin > 0:
         raise ValueError(f"[[tests]]: margin={test.margin} must be above 0.")
 

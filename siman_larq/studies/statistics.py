@@ -17,6 +17,7 @@ __all__ = [
     "holm",
     "mean",
     "peak",
+    "predicted",
 ]
 
 _CONFIDENCE = 0.95
@@ -110,6 +111,13 @@ def mean(values: Sequence[float]) -> Mean:
     deviation = float(x.std(ddof=1))
     reach = stats.t.ppf((1 + _CONFIDENCE) / 2, len(x) - 1) * deviation / np.sqrt(len(x))
     return Mean(float(x.mean()), deviation, float(x.mean() - reach), float(x.mean() + reach))
+
+
+def predicted(values: Sequence[float]) -> tuple[float, float]:
+    r"""The 95 % interval of one more value: \\(\bar x \pm t s \sqrt{1 + 1/n}\\)."""
+    about = mean(values)
+    reach = (about.high - about.mean) * np.sqrt(len(values) + 1)
+    return float(about.mean - reach), float(about.mean + reach)
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
