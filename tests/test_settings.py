@@ -20,6 +20,7 @@ from siman_larq import data as sd
 from siman_larq.conversion.binary import binary_layers
 from siman_larq.data import pipeline
 from siman_larq.math import EPSILON, clamp_magnitudes, magnitude_code, sign_code
+from siman_larq.models.blocks import ChannelShift, RPReLU, prelu, rprelu
 from siman_larq.training import CoupledDecaySGD, Recipe, build_model, recipe_for, text
 
 KERNEL = np.random.default_rng(0).normal(0.1, 1, (3, 3, 5, 4)).astype(np.float32)  # 45 a filter
@@ -185,6 +186,7 @@ def network():
     for layer in layers[::2]:
         layer.kernel_constraint = PercentileClip(tails="upper")
     stack = [part for one in layers for part in (one, tf.keras.layers.BatchNormalization())]
+    stack[2:2] = [rprelu("activation"), ChannelShift()]
     model = tf.keras.Sequential(
         [tf.keras.Input(SHAPE), *stack, tf.keras.layers.GlobalAveragePooling2D()]
     )
@@ -240,6 +242,30 @@ def test_decay_and_rate_of_binary_kernels():
         np.testing.assert_allclose(tf.convert_to_tensor(variable), weights, rtol=1e-5)
 
 
+# Shifts.
+
+
+def test_shifts_by_channel():
+    activation, shift = rprelu("rprelu"), ChannelShift()
+    np.testing.assert_array_equal(activation(IMAGES), prelu("prelu")(IMAGES))
+    np.testing.assert_array_equal(shift(IMAGES), IMAGES)
+    before, after = np.arange(4.0) - 1, np.arange(4.0) * 2
+    activation.before.assign(before)
+    activation.after.assign(after)
+    shift.shift.assign(after)
+    moved = IMAGES - before
+    expected = np.where(moved > 0, moved, moved / 4) + after
+    np.testing.assert_allclose(activation(IMAGES), expected, atol=1e-6)
+    np.testing.assert_allclose(shift(IMAGES), IMAGES + after, atol=1e-6)
+
+
+def test_shifts_in_a_network():
+    model = build_model(Recipe("resnet20", rprelu=True, channel_shift=True), 10)
+    kinds = [type(layer) for layer in model.layers]
+    counts = [kinds.count(kind) for kind in (RPReLU, ChannelShift, tf.keras.layers.PReLU)]
+    assert counts == [18, 18, 0]
+
+
 # Recipes.
 
 
@@ -285,6 +311,8 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"held_out": -1}, "held_out=-1 must be at least 0"),
         ({"held_out": 5, "is_streamed": True}, "held_out=5 is for images in memory"),
         ({"centred": True, "model": "BiRealNet"}, "centred=True is for the package's own .*"),
+        ({"rprelu": True, "model": "QuickNet"}, "rprelu=True is for the package's own .*"),
+        ({"rprelu": True, "model": "resnet18"}, "rprelu=True is for networks with PReLU"),
         ({"kernel_rate": 2.0, "style": "zoo"}, r"kernel_rate=2\.0 is for the optimizer of style="),
     ],
 )
@@ -296,7 +324,8 @@ def test_what_a_recipe_refuses(settings, message):
 def test_a_recipe_of_an_older_version(tmp_path):
     path = tmp_path / "recipe.json"
     Recipe(seed=3).save(path)
-    new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out", "gradient_width"}
+    new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out"}
+    new |= {"gradient_width", "rprelu", "channel_shift"}
     values = json.loads(path.read_text())
     path.write_text(json.dumps({name: values[name] for name in values.keys() - new}))
     assert Recipe.load(path) == Recipe(seed=3)
@@ -308,16 +337,18 @@ def test_a_recipe_of_an_older_version(tmp_path):
 def test_held_out_images():
     whole = sd.load("fashion_mnist_mini")
     count = len(whole.train_images)
-    held = sd.load("fashion_mnist_mini", train_examples=count - 50, held_out=50)
-    np.testing.assert_array_equal(held.train_images, whole.train_images[:-50])
-    np.testing.assert_array_equal(held.train_labels, whole.train_labels[:-50])
-    np.testing.assert_array_equal(held.test_images, whole.train_images[-50:])
-    np.testing.assert_array_equal(held.test_labels, whole.train_labels[-50:])
-    fewer = sd.load("fashion_mnist_mini", train_examples=8, test_examples=20, held_out=50)
+    held = sd.load("fashion_mnist_mini", train_examples=count - 900, held_out=900)
+    np.testing.assert_array_equal(held.train_images, whole.train_images[:-900])
+    np.testing.assert_array_equal(held.train_labels, whole.train_labels[:-900])
+    np.testing.assert_array_equal(held.test_images, whole.train_images[-900:])
+    np.testing.assert_array_equal(held.test_labels, whole.train_labels[-900:])
+    fewer = sd.load("fashion_mnist_mini", train_examples=8, test_examples=20, held_out=900)
     np.testing.assert_array_equal(fewer.train_images, whole.train_images[:8])
-    np.testing.assert_array_equal(fewer.test_images, whole.train_images[-50:-30])
+    np.testing.assert_array_equal(fewer.test_images, whole.train_images[-900:-880])
     with pytest.raises(ValueError, match=f"train_examples={count - 49} and held_out=50 overlap"):
         sd.load("fashion_mnist_mini", train_examples=count - 49, held_out=50)
+    with pytest.raises(ValueError, match="held_out=50: the last 50 .* show no .*Trouser"):
+        sd.load("fashion_mnist_mini", held_out=50)
     with pytest.raises(ValueError, match=f"held_out={count}: fashion_mnist_mini has {count}"):
         sd.load("fashion_mnist_mini", held_out=count)
 

@@ -67,6 +67,12 @@ _SHARED = (
         help="Take the mean over the filters off every binary convolution, for levels 0,1.",
     ),
     click.option(
+        "--rprelu", is_flag=True, default=None, help="Learned shifts before and after PReLU."
+    ),
+    click.option(
+        "--channel-shift", is_flag=True, default=None, help="Learned shifts before the signs."
+    ),
+    click.option(
         "--levels", type=click.Choice(["-1,1", "0,1"]), help="Levels of the code.  [default: -1,1]"
     ),
     click.option(

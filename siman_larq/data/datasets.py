@@ -80,8 +80,8 @@ def load(
     An `ImageData`.
 
     # Raises
-    ValueError: If the name is unknown, a number of examples is out of range, or `held_out` and
-        `train_examples` overlap.
+    ValueError: If the name is unknown, a number of examples is out of range, `held_out` and
+        `train_examples` overlap, or the held-out images lack a class.
     DatasetNotFoundError: If the data set is not on this machine.
     DatasetCorruptError: If a file of it is damaged, or more than `skip_damaged` records are.
     """
@@ -125,6 +125,13 @@ def _holding_out(
         raise ValueError(
             f"train_examples={train_examples} and held_out={held_out} overlap, because "
             f"{whole.name} has {present} training images; lower one of them."
+        )
+    missing = set(whole.train_labels[:first]) - set(whole.train_labels[first:])
+    if missing:
+        names = ", ".join(whole.class_names[label] for label in sorted(missing))
+        raise ValueError(
+            f"held_out={held_out}: the last {held_out} training images of {whole.name} show no "
+            f"{names}, so they cannot stand for the test images; hold out more."
         )
     trained = chosen_count(whole.name, "train", "train_examples", train_examples, first)
     tested = first + chosen_count(whole.name, "train", "test_examples", test_examples, held_out)

@@ -13,8 +13,11 @@ import larq as lq
 import tensorflow as tf
 
 __all__ = [
+    "Activation",
     "ChannelPaddedShortcut",
+    "ChannelShift",
     "ConvLayer",
+    "RPReLU",
     "batch_norm",
     "centres",
     "check_shape",
@@ -23,9 +26,11 @@ __all__ = [
     "pooled_classifier",
     "prelu",
     "residual_block",
+    "rprelu",
 ]
 
-ConvLayer = Callable[..., tf.keras.layers.Layer]
+ConvLayer = Callable[..., Callable[[tf.Tensor], tf.Tensor]]
+Activation = Callable[[str], tf.keras.layers.Layer]
 
 
 def he_normal(mode: str = "fan_in") -> tf.keras.initializers.Initializer:
@@ -64,6 +69,66 @@ class ChannelPaddedShortcut(tf.keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
+@lq.utils.register_keras_custom_object
+class ChannelShift(tf.keras.layers.Layer):
+    r"""Adds a learned number to every channel: \\(y_c = x_c + \beta_c\\), from \\(\beta = 0\\).
+
+    Before `siman_larq.SampleSign` it moves each channel's threshold, as ReActNet's RSign does. A
+    file holds one float32 number per channel for it, and an addition over the maps.
+
+    # Input shape
+        `(batch, ..., channels)`
+
+    # Output shape
+        That of the input.
+
+    # References
+        - [ReActNet: Towards Precise Binary Neural Network with Generalized Activation
+          Functions](https://arxiv.org/abs/2003.03488)
+    """
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.shift = self.add_weight("shift", (input_shape[-1],), initializer="zeros")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs + self.shift
+
+
+@lq.utils.register_keras_custom_object
+class RPReLU(tf.keras.layers.PReLU):
+    r"""PReLU with a learned shift per channel before and after it.
+
+    \\[
+    y_c = \mathrm{PReLU}_c(x_c - \gamma_c) + \zeta_c
+    \\]
+    from \\(\gamma = \zeta = 0\\), where it is PReLU. A file holds two float32 numbers more per
+    channel, and two additions over the maps.
+
+    # Arguments
+        kwargs: As for `tf.keras.layers.PReLU`.
+
+    # Input shape
+        `(batch, ..., channels)`
+
+    # Output shape
+        That of the input.
+
+    # References
+        - [ReActNet: Towards Precise Binary Neural Network with Generalized Activation
+          Functions](https://arxiv.org/abs/2003.03488)
+    """
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        channels = (input_shape[-1],)
+        self.before = self.add_weight("before", channels, initializer="zeros")
+        self.after = self.add_weight("after", channels, initializer="zeros")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return super().call(inputs - self.before) + self.after
+
+
 def centres(x: tf.Tensor, name: str) -> tf.Tensor:
     """Crops maps so that their rows and columns 0, 2, ... are the centres of a 3x3 convolution."""
     _, height, width, _ = x.shape
@@ -78,6 +143,7 @@ def residual_block(
     filters: int,
     strides: int,
     block: str,
+    activation: Activation,
     gamma: float = 1.0,
 ) -> tf.Tensor:
     """Two times PReLU(BN(conv(x)) + shortcut), the second time with the first's outcome."""
@@ -91,7 +157,7 @@ def residual_block(
         )(x)
         y = batch_norm(f"{block}.bn{position}", gamma)(y)
         y = tf.keras.layers.Add(name=f"{block}.add{position}")([y, shortcut])
-        x = shortcut = prelu(f"{block}.nonlinear{position}")(y)
+        x = shortcut = activation(f"{block}.nonlinear{position}")(y)
     return x
 
 
@@ -134,10 +200,16 @@ def batch_norm(name: str, gamma: float = 1.0) -> tf.keras.layers.Layer:
     )
 
 
-def prelu(name: str) -> tf.keras.layers.Layer:
+def prelu(name: str, kind: type[tf.keras.layers.PReLU] | None = None) -> tf.keras.layers.Layer:
     """PReLU per channel, from PyTorch's 0.25."""
     slope = tf.keras.initializers.Constant(0.25)
-    return tf.keras.layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2], name=name)
+    kind = kind or tf.keras.layers.PReLU
+    return kind(alpha_initializer=slope, shared_axes=[1, 2], name=name)
+
+
+def rprelu(name: str) -> tf.keras.layers.Layer:
+    """RPReLU, from where `prelu` starts."""
+    return prelu(name, RPReLU)
 
 
 def pooled_classifier(x: tf.Tensor, num_classes: int) -> tf.Tensor:

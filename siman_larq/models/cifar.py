@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from siman_larq.layers import SiMaNConv2D
 from siman_larq.models.blocks import (
+    Activation,
     ChannelPaddedShortcut,
     ConvLayer,
     batch_norm,
@@ -24,6 +25,7 @@ def resnet20(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     num_classes: int = 10,
     conv: ConvLayer = SiMaNConv2D,
+    activation: Activation = prelu,
 ) -> tf.keras.Model:
     """ResNet-20 with 18 binary convolutions and option-A shortcuts.
 
@@ -32,6 +34,8 @@ def resnet20(
         num_classes: Number of outputs.
         conv: Makes the binary convolutions, called as `conv(filters, kernel_size, strides=...,
             kernel_initializer=..., name=...)`.
+        activation: Makes the activations, called as `activation(name)`; PReLU by default,
+            `siman_larq.models.blocks.rprelu` for RPReLU.
 
     # Returns
         A functional Keras model that gives logits. Counts for 10 classes: 267,264 binary
@@ -60,7 +64,8 @@ def resnet20(
             shortcut = x
             if downsamples:
                 shortcut = ChannelPaddedShortcut(filters, name=f"{block}.shortcut")(x)
-            x = residual_block(x, shortcut, conv, filters, 2 if downsamples else 1, block)
+            strides = 2 if downsamples else 1
+            x = residual_block(x, shortcut, conv, filters, strides, block, activation)
     logits = pooled_classifier(x, num_classes)
     return tf.keras.Model(image, logits, name="resnet20")
 
@@ -132,6 +137,7 @@ def vgg_small(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     num_classes: int = 10,
     conv: ConvLayer = SiMaNConv2D,
+    activation: Activation = prelu,
 ) -> tf.keras.Model:
     """VGG-small with 5 binary convolutions.
 
@@ -140,6 +146,8 @@ def vgg_small(
         num_classes: Number of outputs.
         conv: Makes the binary convolutions, called as `conv(filters, kernel_size,
             kernel_initializer=..., name=...)`.
+        activation: Makes the activations, called as `activation(name)`; PReLU by default,
+            `siman_larq.models.blocks.rprelu` for RPReLU.
 
     # Returns
         A functional Keras model that gives logits. Counts for 10 classes and 32x32 images:
@@ -159,12 +167,12 @@ def vgg_small(
     check_shape(input_shape, num_classes, smallest=8)
     image = tf.keras.layers.Input(input_shape)
     x = float_conv(128, he_normal("fan_out"), name="conv0")(image)
-    x = prelu("nonlinear0")(batch_norm("bn0")(x))
+    x = activation("nonlinear0")(batch_norm("bn0")(x))
     for index, filters in enumerate((128, 256, 256, 512, 512), start=1):
         x = conv(filters, 3, kernel_initializer=he_normal("fan_out"), name=f"conv{index}")(x)
         if index % 2:
             x = tf.keras.layers.MaxPool2D(name=f"pool{index}")(x)
-        x = prelu(f"nonlinear{index}")(batch_norm(f"bn{index}")(x))
+        x = activation(f"nonlinear{index}")(batch_norm(f"bn{index}")(x))
     normal = tf.keras.initializers.RandomNormal(stddev=0.01)
     x = tf.keras.layers.Flatten(name="flatten")(x)
     logits = tf.keras.layers.Dense(

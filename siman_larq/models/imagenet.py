@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from siman_larq.layers import SiMaNConv2D
 from siman_larq.models.blocks import (
+    Activation,
     ConvLayer,
     batch_norm,
     centres,
@@ -11,6 +12,7 @@ from siman_larq.models.blocks import (
     float_conv,
     he_normal,
     pooled_classifier,
+    prelu,
     residual_block,
 )
 
@@ -24,6 +26,7 @@ def resnet18_imagenet(
     input_shape: tuple[int, int, int] = (224, 224, 3),
     num_classes: int = 1000,
     conv: ConvLayer = SiMaNConv2D,
+    activation: Activation = prelu,
 ) -> tf.keras.Model:
     """The ImageNet form of ResNet-18: 16 binary convolutions, real 1x1 shortcuts.
 
@@ -32,6 +35,8 @@ def resnet18_imagenet(
         num_classes: Number of outputs.
         conv: Makes the binary convolutions, called as `conv(filters, kernel_size, strides=...,
             kernel_initializer=..., name=...)`.
+        activation: Makes the activations, called as `activation(name)`; PReLU by default,
+            `siman_larq.models.blocks.rprelu` for RPReLU.
 
     # Returns
         A functional Keras model that gives logits. Counts for 1,000 classes: 10,985,472 binary
@@ -48,13 +53,14 @@ def resnet18_imagenet(
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
-    return _resnet(input_shape, num_classes, conv, (2, 2, 2, 2), "resnet18_imagenet")
+    return _resnet(input_shape, num_classes, conv, activation, (2, 2, 2, 2), "resnet18_imagenet")
 
 
 def resnet34_imagenet(
     input_shape: tuple[int, int, int] = (224, 224, 3),
     num_classes: int = 1000,
     conv: ConvLayer = SiMaNConv2D,
+    activation: Activation = prelu,
 ) -> tf.keras.Model:
     """ResNet-34 with 32 binary convolutions and real 1x1 shortcuts.
 
@@ -63,6 +69,8 @@ def resnet34_imagenet(
         num_classes: Number of outputs.
         conv: Makes the binary convolutions, called as `conv(filters, kernel_size, strides=...,
             kernel_initializer=..., name=...)`.
+        activation: Makes the activations, called as `activation(name)`; PReLU by default,
+            `siman_larq.models.blocks.rprelu` for RPReLU.
 
     # Returns
         A functional Keras model that gives logits. Counts for 1,000 classes: 21,086,208 binary
@@ -79,13 +87,14 @@ def resnet34_imagenet(
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
-    return _resnet(input_shape, num_classes, conv, (3, 4, 6, 3), "resnet34_imagenet")
+    return _resnet(input_shape, num_classes, conv, activation, (3, 4, 6, 3), "resnet34_imagenet")
 
 
 def _resnet(
     input_shape: tuple[int, int, int],
     num_classes: int,
     conv: ConvLayer,
+    activation: Activation,
     blocks: tuple[int, ...],
     name: str,
 ) -> tf.keras.Model:
@@ -100,7 +109,7 @@ def _resnet(
             downsamples = stage > 1 and index == 0
             shortcut = _shortcut(x, filters, block) if downsamples else x
             strides = 2 if downsamples else 1
-            x = residual_block(x, shortcut, conv, filters, strides, block, _GAMMA)
+            x = residual_block(x, shortcut, conv, filters, strides, block, activation, _GAMMA)
     return tf.keras.Model(image, pooled_classifier(x, num_classes), name=name)
 
 

@@ -1,5 +1,6 @@
 """The recipe's network, compiled."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ from siman_larq._scopes import quantized
 from siman_larq.checks import check_no_l2
 from siman_larq.constraints import PercentileClip
 from siman_larq.layers import SiMaNConv2D
+from siman_larq.models.blocks import ChannelShift, rprelu
 from siman_larq.quantizers import SampleSign, SiMaNQuantizer
 from siman_larq.training.distribution import synchronised
 from siman_larq.training.optimizer import CoupledDecaySGD
@@ -75,11 +77,18 @@ def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
 
     if recipe.model in models.__all__:
 
-        def conv(*args: Any, **kwargs: Any) -> tf.keras.layers.Layer:
-            settings = {"kernel_quantizer": quantizer(), "kernel_constraint": constraint()}
-            return SiMaNConv2D(*args, **{**settings, "centred": recipe.centred, **kwargs})
+        def conv(*args: Any, name: str, **kwargs: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+            parts: dict[str, Any] = {"name": name, "centred": recipe.centred}
+            parts |= {"kernel_quantizer": quantizer(), "kernel_constraint": constraint()}
+            layer = SiMaNConv2D(*args, **{**parts, **kwargs})
+            # One with an input quantizer of its own is given signs.
+            if not recipe.channel_shift or "input_quantizer" in kwargs:
+                return layer
+            return lambda x: layer(ChannelShift(name=f"{name}.shift")(x))
 
-        return getattr(models, recipe.model)(image_shape(recipe), num_classes, conv=conv)
+        activation = {"activation": rprelu} if recipe.rprelu else {}
+        build = getattr(models, recipe.model)
+        return build(image_shape(recipe), num_classes, conv=conv, **activation)
     return zoo.MODELS[recipe.model](
         input_shape=image_shape(recipe),
         num_classes=num_classes,

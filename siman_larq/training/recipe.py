@@ -62,7 +62,9 @@ class Recipe:
         kernel_rate: Factor of the learning rate for binary kernels.
         gradient_width: Width of the gradient of `siman_larq.SampleSign`.
         centred: Whether the mean over the filters is taken off every binary convolution, as in
-            `siman_larq.SiMaNConv2D`; in the package's own networks.
+            `siman_larq.SiMaNConv2D`; in the package's own networks, as are the next two.
+        rprelu: Whether PReLU has a learned shift per channel before and after it, as in ReActNet.
+        channel_shift: Whether a learned shift per channel goes before the signs of activations.
 
     # Raises
         ValueError: naming the setting that is out of range.
@@ -95,6 +97,8 @@ class Recipe:
     binary_decay: float = 0.0
     kernel_rate: float = 1.0
     centred: bool = False
+    rprelu: bool = False
+    channel_shift: bool = False
     gradient_width: float = 1.0
     held_out: int = 0
 
@@ -137,10 +141,16 @@ class Recipe:
                 f"threshold={self.threshold!r} is one of magnitudes, and code={self.code!r} has "
                 "none; leave threshold out, or use code='magnitude'."
             )
-        if self.centred and self.model in ZOO_MODELS:
+        for name in ("centred", "rprelu", "channel_shift"):
+            if getattr(self, name) and self.model in ZOO_MODELS:
+                raise ValueError(
+                    f"{name}=True is for the package's own networks, and model={self.model!r} is "
+                    f"Larq Zoo's; use one of {', '.join(_OWN)}."
+                )
+        if self.rprelu and self.model == "resnet18":
             raise ValueError(
-                f"centred=True is for the package's own networks, and model={self.model!r} is Larq "
-                f"Zoo's; use one of {', '.join(_OWN)}."
+                "rprelu=True is for networks with PReLU, and model='resnet18' has none; leave it "
+                "out, or use 'resnet20' or 'vgg_small'."
             )
         if self.held_out and self.is_streamed:
             raise ValueError(
