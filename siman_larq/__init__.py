@@ -20,7 +20,8 @@ def register() -> None:
     from siman_larq._keras2 import require_keras2
 
     require_keras2()
-    for module in ("constraints", "layers", "models.blocks", "quantizers", "training.optimizer"):
+    modules = ("constraints", "layers", "models.blocks", "quantizers")
+    for module in (*modules, "training.losses", "training.optimizer"):
         importlib.import_module(f"siman_larq.{module}")
     from siman_larq import _larq_zoo
 

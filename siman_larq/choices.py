@@ -7,6 +7,7 @@ __all__ = [
     "DATASET_NAMES",
     "FOLDER",
     "IMAGENET_MODELS",
+    "KERNEL_OPTIMIZERS",
     "PRECISIONS",
     "STRATEGIES",
     "STYLES",
@@ -37,6 +38,7 @@ DATASET_NAMES = ("cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini")
 FOLDER = "folder:"  # and then the path of a folder of pictures
 CODES = ("magnitude", "sign", "balanced_sign")
 CLAMPS = ("both", "upper", "none")
+KERNEL_OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("single", "mirrored", "multiworker")
 STYLES = ("official", "zoo")

@@ -1,6 +1,7 @@
 """What recipes vary beside the official form: codes, clamps, decay, centring, held-out images."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,15 @@ from siman_larq.conversion.binary import binary_layers
 from siman_larq.data import pipeline
 from siman_larq.math import EPSILON, clamp_magnitudes, magnitude_code, sign_code
 from siman_larq.models.blocks import ChannelShift, RPReLU, prelu, rprelu
-from siman_larq.training import CoupledDecaySGD, Recipe, build_model, recipe_for, text
+from siman_larq.training import (
+    CoupledDecaySGD,
+    Recipe,
+    SmoothedCrossentropy,
+    build_model,
+    recipe_for,
+    text,
+)
+from siman_larq.training.callbacks import Averaged, Checkpoints
 
 KERNEL = np.random.default_rng(0).normal(0.1, 1, (3, 3, 5, 4)).astype(np.float32)  # 45 a filter
 SHAPE = (8, 8, 4)
@@ -266,6 +275,80 @@ def test_shifts_in_a_network():
     assert counts == [18, 18, 0]
 
 
+# How it is trained.
+
+
+def test_adam_moves_binary_kernels_alone():
+    layer = conv(filters=2, constraint=None)
+    layer.build((None, 4, 4, 1))
+    start = tf.convert_to_tensor(layer.kernel)
+    other, twin, kernel = (tf.Variable(start) for _ in range(3))
+    settings = {"spares_binary": True, "binary_l2": 0.2, "kernel_rate": 0.01}
+    optimizer = CoupledDecaySGD(0.1, l2=0.5, kernel_optimizer="adam", **settings)
+    optimizer = CoupledDecaySGD.from_config(optimizer.get_config())
+    adam, sgd = tf.keras.optimizers.Adam(0.001), CoupledDecaySGD(0.1, l2=0.5)
+    for seed in range(3):
+        gradient = tf.random.stateless_normal(start.shape, [seed, 0])
+        optimizer.apply_gradients([(gradient, layer.kernel), (gradient, other)])
+        adam.apply_gradients([(gradient + 0.2 * kernel, kernel)])
+        sgd.apply_gradients([(gradient, twin)])
+    np.testing.assert_allclose(tf.convert_to_tensor(layer.kernel), kernel, rtol=1e-5)
+    np.testing.assert_array_equal(other, twin)
+    with pytest.raises(ValueError, match="kernel_optimizer='adamw' is unknown"):
+        CoupledDecaySGD(kernel_optimizer="adamw")
+
+
+def trainable():
+    """A small network with everything an optimizer may keep."""
+    layers = [conv(), tf.keras.layers.GlobalAveragePooling2D(), tf.keras.layers.Dense(8)]
+    model = tf.keras.Sequential([tf.keras.Input(SHAPE), *layers])
+    settings = {"kernel_optimizer": "adam", "use_ema": True, "ema_momentum": 0.75}
+    optimizer = CoupledDecaySGD(0.1, kernel_rate=0.1, **settings)
+    model.compile(optimizer, SmoothedCrossentropy(from_logits=True, label_smoothing=0.2))
+    return model
+
+
+def fit(model, first, last, *callbacks):
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0, "callbacks": callbacks}
+    return model.fit(IMAGES, np.arange(8), initial_epoch=first, epochs=last, **options)
+
+
+def test_averages_and_resuming(tmp_path):
+    """The averages are tested and left at the end, and a run that is cut off ends with the same."""
+    unbroken, seen = trainable(), []
+    (tmp_path / "run").mkdir()
+
+    def note(*_, **__):
+        seen.append(unbroken.layers[-1].kernel.numpy())
+
+    def copy(epoch, _):
+        if epoch == 0:
+            shutil.copytree(tmp_path / "run", tmp_path / "cut off")
+
+    callback = tf.keras.callbacks.LambdaCallback
+    note()
+    checkpoints = Checkpoints(unbroken, tmp_path / "run")
+    fit(unbroken, 0, 2, callback(on_batch_end=note), checkpoints, callback(on_epoch_end=copy))
+    average = seen[0]
+    for weights in seen[1:]:
+        average = 0.75 * average + 0.25 * weights
+    np.testing.assert_allclose(unbroken.layers[-1].kernel, average, atol=1e-6)
+
+    resumed = trainable()
+    checkpoints = Checkpoints(resumed, tmp_path / "cut off")
+    assert checkpoints.restore() == 1
+    averaged, trained = Averaged(), resumed.get_weights()
+    averaged.set_model(resumed)
+    averaged.on_test_begin()
+    assert np.abs(resumed.layers[-1].kernel - trained[-2]).max() > 1e-3
+    np.testing.assert_array_equal(resumed.layers[0].kernel, trained[0])
+    averaged.on_test_end()
+    np.testing.assert_array_equal(resumed.layers[-1].kernel, trained[-2])
+    fit(resumed, 1, 2, checkpoints)
+    for one, other in zip(resumed.get_weights(), unbroken.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # Recipes.
 
 
@@ -313,6 +396,11 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"centred": True, "model": "BiRealNet"}, "centred=True is for the package's own .*"),
         ({"rprelu": True, "model": "QuickNet"}, "rprelu=True is for the package's own .*"),
         ({"rprelu": True, "model": "resnet18"}, "rprelu=True is for networks with PReLU"),
+        ({"kernel_optimizer": "lion"}, "kernel_optimizer='lion' is unknown; use one of sgd, adam"),
+        ({"erasing": 1.5}, r"erasing=1\.5 must be from 0 to 1"),
+        ({"label_smoothing": -0.1}, r"label_smoothing=-0\.1 must be from 0"),
+        ({"erasing": 0.5, "is_streamed": True}, "erasing=0.5 is for images in memory"),
+        ({"ema": 0.9, "style": "zoo"}, r"ema=0\.9 is for the optimizer of style="),
         ({"kernel_rate": 2.0, "style": "zoo"}, r"kernel_rate=2\.0 is for the optimizer of style="),
     ],
 )
@@ -326,6 +414,7 @@ def test_a_recipe_of_an_older_version(tmp_path):
     Recipe(seed=3).save(path)
     new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out"}
     new |= {"gradient_width", "rprelu", "channel_shift"}
+    new |= {"kernel_optimizer", "label_smoothing", "erasing", "ema"}
     values = json.loads(path.read_text())
     path.write_text(json.dumps({name: values[name] for name in values.keys() - new}))
     assert Recipe.load(path) == Recipe(seed=3)
@@ -360,6 +449,54 @@ def test_a_report_says_what_it_is_tested_on():
     assert "accuracy, Keras, 5,000 held-out training images  50.00%" in table
     assert "l2 on binary kernels" in table
     assert "0.0001" in table
+
+
+# Random erasing.
+
+
+def pixels(**settings):
+    images = np.full((64, 20, 24, 3), 255, np.uint8)
+    data = sd.ImageData("x", images, np.zeros(64), images[:1], [0], 2, ("a", "b"), "here")
+    options = {"batch_size": 32, "image_shape": (20, 24, 3), "first_epoch": 0, "augment": False}
+    return [x.numpy() for x, _ in sd.train_batches(data, epochs=4, **options, **settings)]
+
+
+def test_erasing():
+    batches, white = pixels(seed=3, erasing=0.5), pixels(seed=3)[0][0]
+    areas = []
+    for image in np.concatenate(batches):
+        black = ~np.isclose(image, white, atol=1e-6).all(-1)
+        rows, columns = black.any(1), black.any(0)
+        np.testing.assert_array_equal(black, rows[:, None] & columns[None])
+        for inside in (np.flatnonzero(rows), np.flatnonzero(columns)):
+            assert (np.diff(inside) == 1).all()
+        areas.append(black.mean())
+        if areas[-1]:
+            assert 0.2 < rows.sum() / columns.sum() < 5  # 0.3 to 1 / 0.3, but for rounding
+    erased = np.array([area for area in areas if area])
+    assert 0.4 < len(erased) / len(areas) < 0.6
+    assert 0.01 < erased.min() < 0.06
+    assert 0.3 < erased.max() < 0.45
+    np.testing.assert_allclose(erased.mean(), 0.21, atol=0.03)
+    np.testing.assert_array_equal(batches, pixels(seed=3, erasing=0.5))
+    assert np.abs(np.subtract(batches, pixels(seed=4, erasing=0.5))).max() > 1
+
+
+def test_smoothed_labels(tmp_path):
+    loss = SmoothedCrossentropy(from_logits=True, label_smoothing=0.2)
+    logits, labels = (
+        np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32),
+        np.arange(5) % 4,
+    )
+    targets = 0.8 * np.eye(4)[labels] + 0.05
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    for given in (labels, labels[:, None]):
+        np.testing.assert_allclose(loss(given, logits), -(targets * logs).sum(1).mean(), rtol=1e-5)
+    model = tf.keras.Sequential([tf.keras.layers.Dense(4, input_shape=(3,))])
+    model.compile(loss=loss)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras").loss
+    np.testing.assert_array_equal(loaded(labels, logits), loss(labels, logits))
 
 
 # Batches within one graph.

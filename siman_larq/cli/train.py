@@ -13,6 +13,7 @@ from siman_larq.choices import (
     DATASET_NAMES,
     FOLDER,
     IMAGENET_MODELS,
+    KERNEL_OPTIMIZERS,
     PRECISIONS,
     STRATEGIES,
     STYLES,
@@ -54,6 +55,22 @@ _SHARED = (
     click.option("--binary-decay", type=float, help="l2 on binary kernels.  [default: 0]"),
     click.option(
         "--kernel-rate", type=float, help="Learning rate of binary kernels, times.  [default: 1]"
+    ),
+    click.option(
+        "--kernel-optimizer",
+        type=click.Choice(KERNEL_OPTIMIZERS),
+        help="Of binary kernels; adam wants a --kernel-rate of about 0.01.  [default: sgd]",
+    ),
+    click.option("--label-smoothing", type=float, help="Share of labels.  [default: 0]"),
+    click.option(
+        "--erasing",
+        type=float,
+        help="Probability of erasing a rectangle; of images in memory.  [default: 0]",
+    ),
+    click.option(
+        "--ema",
+        type=float,
+        help="Momentum of averages of all weights but binary kernels.  [default: none]",
     ),
     click.option(
         "--gradient-width",

@@ -121,9 +121,15 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Images that fit in memory, with the augmentation of CIFAR."""
+    """Images that fit in memory, with the augmentation of CIFAR.
+
+    # Arguments
+        data: The images.
+        erasing: As for `siman_larq.data.train_batches`.
+    """
 
     data: ImageData
+    erasing: float = 0.0
 
     @property
     def num_classes(self) -> int:
@@ -179,6 +185,7 @@ class MemorySource:
             seed=seed,
             first_epoch=first_epoch,
             epochs=epochs,
+            erasing=self.erasing,
         )
         size = share.of(batch_size)
         if share == WHOLE:

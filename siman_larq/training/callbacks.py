@@ -17,7 +17,7 @@ from siman_larq.training import checkpoints
 from siman_larq.training.folder import CHECKPOINTS, HISTORY
 from siman_larq.training.progress import say
 
-__all__ = ["Checkpoints"]
+__all__ = ["Averaged", "Checkpoints"]
 
 # Another worker is gone: the run starts again, and no disk is to blame.
 _CLUSTER_ERRORS = (
@@ -27,6 +27,29 @@ _CLUSTER_ERRORS = (
     tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
 )
+
+
+class Averaged(tf.keras.callbacks.Callback):
+    """Tests with the moving averages that the optimizer keeps, and trains on without them.
+
+    For `CoupledDecaySGD(use_ema=True)`. Keras itself puts the averages in place when `fit` ends.
+    Batch normalisation keeps the statistics of the weights that are trained.
+
+    # References
+        - [Averaging Weights Leads to Wider Optima and Better
+          Generalization](https://arxiv.org/abs/1803.05407)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trained: list[tf.Tensor] = []
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._trained = self.model.get_weights()
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.model.set_weights(self._trained)
 
 
 class Checkpoints(tf.keras.callbacks.Callback):

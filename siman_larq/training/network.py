@@ -13,6 +13,7 @@ from siman_larq.layers import SiMaNConv2D
 from siman_larq.models.blocks import ChannelShift, rprelu
 from siman_larq.quantizers import SampleSign, SiMaNQuantizer
 from siman_larq.training.distribution import synchronised
+from siman_larq.training.losses import SmoothedCrossentropy
 from siman_larq.training.optimizer import CoupledDecaySGD
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_optimizer
@@ -129,11 +130,18 @@ def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int, experi
             spares_binary=True,
             binary_l2=recipe.binary_decay,
             kernel_rate=recipe.kernel_rate,
+            kernel_optimizer=recipe.kernel_optimizer,
+            use_ema=recipe.ema > 0,
+            ema_momentum=recipe.ema,
         )
     metrics: list[Any] = ["accuracy"]
     if recipe.is_streamed:
         metrics.append(tf.keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"))
-    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_softmax(model))
+    loss: tf.keras.losses.Loss
+    if recipe.label_smoothing:
+        loss = SmoothedCrossentropy(not _gives_softmax(model), recipe.label_smoothing)
+    else:
+        loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_softmax(model))
     model.compile(optimizer, loss, metrics=metrics, jit_compile=recipe.xla)
 
 

@@ -6,9 +6,14 @@ from typing import Any
 import larq as lq
 import tensorflow as tf
 
+from siman_larq.choices import KERNEL_OPTIMIZERS
 from siman_larq.layers import SiMaNConv2D
 
 __all__ = ["CoupledDecaySGD", "binary_variables"]
+
+
+# Of Adam, as Keras has them.
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 
 @lq.utils.register_keras_custom_object
@@ -29,8 +34,19 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
             whatever model.
         binary_l2: \\(\lambda\\) of the binary kernels that do without `l2`.
         kernel_rate: Factor of the learning rate for binary kernels.
+        kernel_optimizer: `"sgd"`, or `"adam"`: binary kernels are moved by Adam, with their decay
+            in the gradient too. It moves every weight by about the learning rate, so a
+            `kernel_rate` of 0.01 goes with one of 0.1.
         excluded: Names of other variables without decay, as a config holds them.
-        kwargs: As for `tf.keras.optimizers.SGD`.
+        kwargs: As for `tf.keras.optimizers.SGD`. With `use_ema=True` no averages take the place of
+            binary kernels: an average of latent weights is no code's average.
+
+    # Raises
+        ValueError: for an unknown `kernel_optimizer`.
+
+    # References
+        - [How Do Adam and Training Strategies Help BNNs
+          Optimization?](https://arxiv.org/abs/2106.11309)
     """
 
     def __init__(
@@ -41,13 +57,20 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
         spares_binary: bool = False,
         binary_l2: float = 0.0,
         kernel_rate: float = 1.0,
+        kernel_optimizer: str = "sgd",
         excluded: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", "CoupledDecaySGD")
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2, self.spares_binary = l2, spares_binary
+        if kernel_optimizer not in KERNEL_OPTIMIZERS:
+            raise ValueError(
+                f"CoupledDecaySGD: kernel_optimizer={kernel_optimizer!r} is unknown; use one of "
+                f"{', '.join(KERNEL_OPTIMIZERS)}."
+            )
         self.binary_l2, self.kernel_rate = binary_l2, kernel_rate
+        self.kernel_optimizer = kernel_optimizer
         # Sets, since Keras would put lists among the checkpoint's objects.
         self._given: set[Any] = set()
         self._named = frozenset(excluded)
@@ -97,12 +120,40 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
                 l2 = self.binary_l2 if _is_kernel(variable) else 0
             if l2:
                 gradient += l2 / replicas * tf.convert_to_tensor(variable)
-            if self.kernel_rate != 1 and _is_kernel(variable):
+            if self.kernel_rate != 1 and self.kernel_optimizer == "sgd" and _is_kernel(variable):
                 gradient *= self.kernel_rate
             return gradient
 
         changes = [(changed(gradient, variable), variable) for gradient, variable in grads_and_vars]
         return super().apply_gradients(changes, *args, **kwargs)
+
+    def build(self, var_list: Iterable[tf.Variable]) -> None:
+        variables = list(var_list)
+        super().build(variables)
+        if self.kernel_optimizer == "sgd" or hasattr(self, "squares"):
+            return
+        # By key: the variables of several replicas are known by it too.
+        self._kernel_keys = frozenset(self._var_key(v) for v in variables if _is_kernel(v))
+        self.squares = [
+            self.add_variable_from_reference(variable, "squares") for variable in variables
+        ]
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        key = self._var_key(variable)
+        if self.kernel_optimizer == "sgd" or key not in self._kernel_keys:
+            super().update_step(gradient, variable)
+            return
+        mean, square = (found[self._index_dict[key]] for found in (self.momentums, self.squares))
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        rate = tf.cast(self.learning_rate, variable.dtype) * self.kernel_rate
+        rate *= tf.sqrt(1 - _BETA_2**step) / (1 - _BETA_1**step)
+        mean.assign_add((gradient - mean) * (1 - _BETA_1))
+        square.assign_add((tf.square(gradient) - square) * (1 - _BETA_2))
+        variable.assign_sub(rate * mean / (tf.sqrt(square) + _EPSILON))
+
+    def finalize_variable_values(self, var_list: Iterable[tf.Variable]) -> None:
+        """Puts moving averages, if there are any, in the place of all but binary kernels."""
+        super().finalize_variable_values([v for v in var_list if not _is_kernel(v)])
 
     def get_config(self) -> dict[str, Any]:
         given = [reference.deref() for reference in self._given]
@@ -113,6 +164,7 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
             "spares_binary": self.spares_binary or any(map(_is_binary, given)),
             "binary_l2": self.binary_l2,
             "kernel_rate": self.kernel_rate,
+            "kernel_optimizer": self.kernel_optimizer,
             "excluded": sorted(names | self._named),
         }
 

@@ -10,6 +10,7 @@ from siman_larq.choices import (
     CLAMPS,
     CODES,
     IMAGENET_MODELS,
+    KERNEL_OPTIMIZERS,
     PRECISIONS,
     STRATEGIES,
     STYLES,
@@ -60,6 +61,14 @@ class Recipe:
             one, or `"none"`, where `clip_start` has no say and only a filter's mean goes.
         binary_decay: Coupled l2 on binary kernels.
         kernel_rate: Factor of the learning rate for binary kernels.
+        kernel_optimizer: `"sgd"`, or `"adam"` for binary kernels alone; see
+            `siman_larq.training.CoupledDecaySGD`.
+        label_smoothing: Share of a label that all classes divide among them; see
+            `siman_larq.training.SmoothedCrossentropy`.
+        erasing: Probability that a rectangle of a training image is erased; see
+            `siman_larq.data.train_batches`.
+        ema: Momentum of a moving average of all weights but binary kernels, which is tested and
+            saved in their place, such as 0.999; none if 0.
         gradient_width: Width of the gradient of `siman_larq.SampleSign`.
         centred: Whether the mean over the filters is taken off every binary convolution, as in
             `siman_larq.SiMaNConv2D`; in the package's own networks, as are the next two.
@@ -100,6 +109,10 @@ class Recipe:
     rprelu: bool = False
     channel_shift: bool = False
     gradient_width: float = 1.0
+    kernel_optimizer: str = "sgd"
+    label_smoothing: float = 0.0
+    erasing: float = 0.0
+    ema: float = 0.0
     held_out: int = 0
 
     def __post_init__(self) -> None:
@@ -110,6 +123,7 @@ class Recipe:
             ("precision", PRECISIONS),
             ("code", CODES),
             ("clamp", CLAMPS),
+            ("kernel_optimizer", KERNEL_OPTIMIZERS),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -132,6 +146,9 @@ class Recipe:
         for name in rates:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
+        for name, most in (("label_smoothing", 0.999), ("erasing", 1.0), ("ema", 0.99999)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}={getattr(self, name)} must be from 0 to {most:g}.")
         self._check_together()
 
     def _check_together(self) -> None:
@@ -152,12 +169,13 @@ class Recipe:
                 "rprelu=True is for networks with PReLU, and model='resnet18' has none; leave it "
                 "out, or use 'resnet20' or 'vgg_small'."
             )
-        if self.held_out and self.is_streamed:
-            raise ValueError(
-                f"held_out={self.held_out} is for images in memory, and these are streamed; leave "
-                "it out, or split the folder of pictures yourself."
-            )
-        for name in ("binary_decay", "kernel_rate"):
+        for name in ("held_out", "erasing"):
+            if getattr(self, name) and self.is_streamed:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} is for images in memory, and these are "
+                    "streamed; leave it out."
+                )
+        for name in ("binary_decay", "kernel_rate", "kernel_optimizer", "ema"):
             if self.style != "official" and getattr(self, name) != getattr(type(self), name):
                 raise ValueError(
                     f"{name}={getattr(self, name)} is for the optimizer of style='official', and "

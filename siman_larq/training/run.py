@@ -12,7 +12,7 @@ from siman_larq import data
 from siman_larq._scopes import quantized
 from siman_larq.analysis import CodeLog
 from siman_larq.callbacks import ClipAnnealing
-from siman_larq.training.callbacks import Checkpoints
+from siman_larq.training.callbacks import Averaged, Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
 from siman_larq.training.folder import RECIPE, check_folder, claimed, epochs_done, new_folder
 from siman_larq.training.images import same_images
@@ -60,11 +60,18 @@ def train(
         with data.damage_explained(images):
             _fit(recipe, folder, images, strategy, model, callbacks, done)
     if strategy is tf.distribute.get_strategy():
-        return model
+        return _finalised(model, recipe)
     # What writes files or converts runs in one process alone, which a spread model does not allow.
     single = build_model(recipe, images.num_classes, images.train_count, experiment)
     Checkpoints(single, folder, is_chief=False).restore()
-    return single
+    return _finalised(single, recipe)
+
+
+def _finalised(model: tf.keras.Model, recipe: Recipe) -> tf.keras.Model:
+    """With its averages in place, also where no `fit` has just ended."""
+    if recipe.ema:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    return model
 
 
 def _fit(
@@ -118,7 +125,7 @@ def _settings(recipe: Recipe, experiment: Any) -> list[tf.keras.callbacks.Callba
     rate = [tf.keras.callbacks.LearningRateScheduler(by_epoch)] if by_epoch else []
     is_clamped = recipe.clip_start and recipe.clamp != "none"
     clip = [ClipAnnealing(recipe.clip_start)] if is_clamped else []
-    return [*rate, *clip]
+    return [*rate, *clip, *([Averaged()] if recipe.ema else [])]
 
 
 @dataclass(frozen=True)
@@ -257,4 +264,4 @@ def load_images(recipe: Recipe) -> data.ImageSource:
     if recipe.is_streamed:
         return data.stream(recipe.dataset, **settings)
     settings |= {"image_size": recipe.image_size, "held_out": recipe.held_out}
-    return data.MemorySource(data.load(recipe.dataset, **settings))
+    return data.MemorySource(data.load(recipe.dataset, **settings), recipe.erasing)
