@@ -1,3 +1,5 @@
+from .activations import LayerActivations as LayerActivations
+from .activations import activations as activations
 from .codes import LayerCode as LayerCode
 from .codes import codes as codes
 from .fits import Fits as Fits

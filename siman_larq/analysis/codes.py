@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from siman_larq.analysis import fits, statistics
 from siman_larq.conversion.patches import Patch, patched, quantized_variables
 from siman_larq.filters import Axes, axes_by_name, filter_axes, tell_axes, to_columns
 
-__all__ = ["Kernel", "LayerCode", "binary_kernels", "codes", "unmeasured"]
+__all__ = ["Kernel", "LayerCode", "binary_kernels", "codes", "mean", "unique", "unmeasured"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +193,7 @@ def binary_kernels(model: tf.keras.Model) -> list[Kernel]:
     left_out = []
     for variable in quantized_variables(model):
         name, axes = _name_and_axes(variable, *owners.get(id(variable), (None, "")))
-        taken = sum(name == kernel.name.partition(" (")[0] for kernel in kernels)
-        kernel = Kernel(f"{name} ({taken + 1})" if taken else name, variable, axes)
+        kernel = Kernel(name, variable, axes)
         _check_finite(model, kernel)
         if _is_two_valued(kernel.quantized()):
             kernels.append(kernel)
@@ -206,7 +205,14 @@ def binary_kernels(model: tf.keras.Model) -> list[Kernel]:
             "more than two values, or none above 0, and so no code of ones and zeros.",
             stacklevel=3,
         )
-    return kernels
+    names = unique([kernel.name for kernel in kernels])
+    return [replace(kernel, name=name) for kernel, name in zip(kernels, names, strict=True)]
+
+
+def unique(names: list[str]) -> list[str]:
+    """Names that tell layers of different models within one apart: the second `a` is `a (2)`."""
+    counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
+    return [f"{name} ({n})" if n > 1 else name for name, n in zip(names, counts, strict=True)]
 
 
 @contextmanager
