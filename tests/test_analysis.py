@@ -1,15 +1,18 @@
 """The codes of models, and their log while a model is trained."""
 
 import csv
+import io
+import warnings
 
 import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from siman_larq import SiMaNConv2D, SiMaNQuantizer
-from siman_larq.analysis import CodeLog, codes
+from siman_larq import SiMaNConv2D, SiMaNQuantizer, analysis
+from siman_larq.analysis import CodeLog, activations, codes
 from siman_larq.analysis import statistics as s
+from siman_larq.analysis.activations import MARGIN_EDGES
 from siman_larq.filters import to_columns
 
 L = tf.keras.layers
@@ -255,3 +258,135 @@ class TestCodeLog:
         model = tf.keras.Sequential([L.Input((6, 6, 3)), L.Flatten(), L.Dense(4)])
         assert list(fitted(model, CodeLog(tmp_path))) == ["loss"]
         assert list(tmp_path.iterdir()) == []
+
+
+class TestActivations:
+    def test_figures_are_those_of_the_inputs(self):
+        """Of a layer within a model within another, called twice."""
+        sign = {"input_quantizer": "sample_sign", "kernel_quantizer": "siman"}
+        conv = lq.layers.QuantConv2D(3, 3, padding="same", use_bias=False, name="conv", **sign)
+        inner = tf.keras.Sequential([L.Input((6, 6, 3)), conv])
+        inputs = L.Input((6, 6, 3))
+        model = tf.keras.Model(inputs, inner(inner(inputs)))
+        (found,) = activations(model, IMAGES[:20], batch_size=20)
+        middle = inner(IMAGES[:20]).numpy()
+        values = [IMAGES[:20], middle]
+        signs = [x - x.mean(axis=(1, 2, 3), keepdims=True) for x in values]
+        expected = np.mean([s.balance(x) for x in signs], axis=0)
+        np.testing.assert_allclose(found.balance, expected, atol=1e-6)
+        assert not found.dead.any()
+        margins = np.concatenate([s.margins(x)[0].ravel() for x in values])
+        above = found.margins[MARGIN_EDGES[:-1] > 0.99].sum()
+        assert above == np.count_nonzero(margins >= 1)
+        assert found.margins.sum() == margins.size
+        assert found.within_rounding == np.mean([s.margins(x)[1].mean() for x in values])
+        outputs = [middle, inner(middle).numpy()]
+        expected = np.mean([s.common_share(x) for x in outputs])
+        assert found.common_share == pytest.approx(expected, rel=1e-4)
+
+    def test_levels_0_1_have_a_common_mode(self):
+        layers = {}
+        for name in ("siman", "siman_pm1"):
+            tf.keras.utils.set_random_seed(0)
+            conv = SiMaNConv2D(64, 3, kernel_quantizer=name)
+            (layers[name],) = activations(tf.keras.Sequential([L.Input((6, 6, 3)), conv]), IMAGES)
+        # Inputs are independent: half of the variance is that of their sum.
+        assert layers["siman"].common_share == pytest.approx(0.5, abs=0.05)
+        assert layers["siman_pm1"].common_share < 0.1
+
+    def test_dead_channels_and_other_thresholds(self):
+        class Above(lq.quantizers.Quantizer):
+            precision = 1
+
+            def call(self, inputs):
+                return lq.math.sign(inputs - 0.5)
+
+        def dense(quantizer, name):
+            return lq.layers.QuantDense(2, input_quantizer=quantizer, name=name)
+
+        inputs = L.Input((4,))
+        x = dense("ste_sign", "sign")(inputs), dense(Above(), "above")(inputs)
+        with_bits = dense(lq.quantizers.DoReFa(2, mode="activations"), "bits")(inputs)
+        model = tf.keras.Model(inputs, [*x, with_bits, L.Dense(1)(inputs)])
+        images = np.array([[0.1, -1, 2, 0], [0.2, -1, -2, 0]], np.float32)
+        with pytest.warns(UserWarning, match="left out bits, whose input_quantizer"):
+            found = {layer.name: layer for layer in activations(model, images)}
+        assert set(found) == {"sign", "above"}
+        sign, above = found["sign"], found["above"]
+        assert sign.dead.tolist() == [True, True, False, True]
+        assert sign.balance.tolist() == [1, 0, 0.5, 1]
+        assert sign.within_rounding == 0.25
+        assert sign.summary()["dead"] == 0.75
+        assert above.balance.tolist() == [0, 0, 0.5, 0]
+        assert above.margins is None
+        assert np.isnan(above.within_rounding)
+
+    def test_nothing_is_left_behind(self):
+        model = network(metrics=["flip_ratio"])
+        before = [weight.copy() for weight in model.get_weights()]
+        state = {name: dict(vars(layer)) for name, layer in enumerate(model.layers)}
+        activations(model, IMAGES[:4])
+        for ours, weight in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(ours, weight)
+        for name, layer in enumerate(model.layers):
+            assert set(vars(layer)) == set(state[name])
+        assert not tf.config.functions_run_eagerly()
+
+    def test_no_images(self):
+        with pytest.raises(ValueError, match="images is empty"):
+            activations(network(), IMAGES[:0])
+        with pytest.raises(TypeError, match="model=None"):
+            activations(None, IMAGES)
+
+
+class TestFigures:
+    def texts(self, figure):
+        axes = figure.get_axes()
+        return [text for axis in axes for text in (axis.get_title(), axis.get_ylabel())]
+
+    def test_a_part_for_each_layer(self):
+        model = network()
+        for plot in (analysis.plot_weights, analysis.plot_angles):
+            figure = plot(codes(model))
+            figure.savefig(io.BytesIO())
+            names = [text.partition("\n")[0] for text in self.texts(figure) if text]
+            assert names == ["a", "b"]
+
+    def test_lines_are_the_fits_and_the_curve(self):
+        (layer, _) = codes(network())
+        axis = analysis.plot_weights([layer]).get_axes()[0]
+        lines = {line.get_label(): line.get_data() for line in axis.get_lines()}
+        assert set(lines) == {"Laplace", "Gauss", "generalised normal"}
+        z, density = lines["Gauss"]
+        np.testing.assert_allclose(density, np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi), rtol=1e-6)
+        axis = analysis.plot_angles([layer]).get_axes()[0]
+        curve, median, best = axis.get_lines()
+        np.testing.assert_allclose(curve.get_ydata(), s.angle_curve(layer.weights).mean(axis=1))
+        assert median.get_xdata()[0] == pytest.approx(layer.share_of_ones.mean())
+        assert best.get_xdata()[0] == pytest.approx(layer.best_fraction.mean())
+
+    def test_epochs_of_a_history(self):
+        row = {"epoch": "0", "entropy": "1.0", "beta": "2.0", "flips": "", "angle": "nan"}
+        figure = analysis.plot_epochs([row, {"epoch": "1"}])
+        figure.savefig(io.BytesIO())
+        entropy = figure.get_axes()[0].get_lines()[0]
+        assert entropy.get_xdata().tolist() == [1, 2]
+        np.testing.assert_array_equal(entropy.get_ydata(), [1, np.nan])
+
+    def test_margins(self):
+        layers = activations(network(), IMAGES[:4])
+        figure = analysis.plot_margins(layers)
+        figure.savefig(io.BytesIO())
+        (stairs,) = figure.get_axes()[0].patches
+        assert stairs.get_data().values.sum() == pytest.approx(1)
+
+    def test_nothing_to_draw(self):
+        model = tf.keras.Sequential([L.Input((6, 6, 3)), SiMaNConv2D(2, 3)])
+        model.layers[0].kernel.latent_variable.assign(np.ones((3, 3, 3, 2)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            for layers in ([], codes(model)):
+                analysis.plot_weights(layers).savefig(io.BytesIO())
+                analysis.plot_angles(layers).savefig(io.BytesIO())
+            analysis.plot_epochs([]).savefig(io.BytesIO())
+            analysis.plot_margins([]).savefig(io.BytesIO())

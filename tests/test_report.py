@@ -10,16 +10,20 @@ import tensorflow as tf
 from PIL import Image
 
 from siman_larq import SiMaNConv2D, data
+from siman_larq.analysis import activations, codes
 from siman_larq.conversion.metadata import read_input_settings
 from siman_larq.training import recipe_for
-from siman_larq.training.pictures import label_of, plot_curves, plot_weights
+from siman_larq.training.pictures import label_of, plot_curves
 from siman_larq.training.progress import Progress, Stopwatch
 from siman_larq.training.report import finish
 from siman_larq.training.testing import Answers
 from siman_larq.training.text import duration
 
 NAMES = ("a rather long name, such as people do give", "Größe $x_1$", "日本語", "x|y\nz")
-PICTURES = ("curves.png", "weights.png", "confusion.png", "samples.png")
+PICTURES = (
+    "curves.png", "weights.png", "angles.png", "codes.png", "margins.png", "confusion.png",
+    "samples.png",
+)  # fmt: skip
 
 
 def network(num_classes):
@@ -131,10 +135,24 @@ class TestFinish:
         for name in PICTURES:
             assert f"({name})" in text
 
+    def test_codes_and_activations_are_those_of_the_analysis(self, run):
+        folder, model, _ = run
+        figures = json.loads((folder / "report.json").read_text())
+        (layer,), (row,) = codes(model), figures["codes"]
+        assert row == {"layer": "tiny", **layer.summary()}
+        (seen,), (row,) = (
+            activations(model, source(NAMES).test_sample(40, (32, 32, 3))[0]),
+            (figures["activations"]),
+        )
+        assert row == {"layer": "tiny", **seen.summary()}
+        text = (folder / "report.md").read_text()
+        assert f"| tiny | {layer.share_of_ones.mean():.3f} | {layer.entropy.mean():.3f} |" in text
+        assert f"| tiny | {seen.balance.mean():.3f} | {seen.dead.mean():.1%} |" in text
+
     def test_names_do_not_end_the_cells_of_tables(self, run):
         text = (run[0] / "report.md").read_text()
         rows = [line for line in text.splitlines() if line.startswith("| ")]
-        assert len(rows) == 6 + 3
+        assert len(rows) == 6 + 3 + 3
         assert all(row.replace("\\|", "").count("|") == 7 for row in rows[:6])
         assert rows[4].startswith("| 日本語 |")
 
@@ -180,10 +198,6 @@ class TestPictures:
         rows = [{"epoch": str(epoch), "loss": "1.5"} for epoch in range(epochs)]
         plot_curves(rows, tmp_path / "curves.png")
         assert Image.open(tmp_path / "curves.png").size == (1080, 420)
-
-    def test_no_binary_layer(self, tmp_path):
-        plot_weights([], tmp_path / "weights.png")
-        assert (tmp_path / "weights.png").exists()
 
 
 class TestProgress:

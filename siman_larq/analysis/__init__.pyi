@@ -2,6 +2,10 @@ from .activations import LayerActivations as LayerActivations
 from .activations import activations as activations
 from .codes import LayerCode as LayerCode
 from .codes import codes as codes
+from .figures import plot_angles as plot_angles
+from .figures import plot_epochs as plot_epochs
+from .figures import plot_margins as plot_margins
+from .figures import plot_weights as plot_weights
 from .fits import Fits as Fits
 from .fits import excess_kurtosis as excess_kurtosis
 from .fits import fit as fit

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from matplotlib import font_manager, ticker
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from siman_larq.analysis.figures import epoch_axis, new_figure, short
 from siman_larq.files import write_atomically
 
 __all__ = [
@@ -17,7 +16,7 @@ __all__ = [
     "plot_curves",
     "plot_most_confused",
     "plot_samples",
-    "plot_weights",
+    "save",
 ]
 
 _BLUE, _RIGHT, _WRONG = "#4472a8", "#2a7f3f", "#b3261e"
@@ -26,45 +25,22 @@ _BLUE, _RIGHT, _WRONG = "#4472a8", "#2a7f3f", "#b3261e"
 def plot_curves(history: list[dict[str, str]], path: Path, tested: str = "test") -> None:
     """Draws loss and accuracy of every epoch, from the rows of history.csv."""
     epochs = [int(row["epoch"]) + 1 for row in history]
-    figure = _figure((9, 3.5))
+    figure = new_figure((9, 3.5))
     axes = figure.subplots(1, 2)
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         for key, label in ((name, "training"), (f"val_{name}", tested)):
             values = [float(row.get(key) or "nan") for row in history]
             # A line through one point is invisible.
             axis.plot(epochs, values, marker="o" if len(epochs) < 16 else "", ms=3.5, label=label)
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.set_xlim(0.5, (epochs[-1] if epochs else 1) + 0.5)
-        axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
-        axis.legend()
-        axis.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def plot_weights(layers: Sequence[tf.keras.layers.Layer], path: Path) -> None:
-    """Draws a histogram of the latent weights of every binary layer."""
-    columns = min(6, max(len(layers), 1))
-    rows = max(-(-len(layers) // columns), 1)
-    size = (max(2.1 * columns, 4.2), 1.7 * rows + 0.6)
-    figure = _figure(size)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat[len(layers) :]:
-        axis.axis("off")
-    for axis, layer in zip(axes.flat, layers, strict=False):
-        axis.hist(layer.kernel.numpy().ravel(), bins=61, color=_BLUE)
-        axis.set_title(_short(layer.name, 24), fontsize=8, parse_math=False)
-        axis.tick_params(labelsize=7)
-        axis.xaxis.set_major_locator(ticker.MaxNLocator(nbins=4, symmetric=True))
-        axis.set_yticks([])
-        axis.spines[["left", "right", "top"]].set_visible(False)
-    figure.suptitle("Latent weights", fontsize=11)
-    _save(figure, path)
+        axis.set(ylabel=name)
+        epoch_axis(axis, epochs)
+    save(figure, path)
 
 
 def plot_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
     """Draws numbers of images, true classes by predicted ones, coloured by their share."""
     side = 2.4 + 0.48 * len(matrix)
-    figure = _figure((side + 0.6, side))
+    figure = new_figure((side + 0.6, side))
     axis = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -86,7 +62,7 @@ def plot_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
         label.set(parse_math=False, fontsize=8)
     axis.set(xlabel="predicted", ylabel="true")
     axis.tick_params(length=0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_most_confused(
@@ -94,7 +70,7 @@ def plot_most_confused(
 ) -> None:
     """Draws how many images of a class were taken for another; `pairs` begin with the most."""
     pairs = pairs[::-1]
-    figure = _figure((7, 1.0 + 0.27 * max(len(pairs), 1)))
+    figure = new_figure((7, 1.0 + 0.27 * max(len(pairs), 1)))
     axis = figure.subplots()
     labels = [f"{label_of(names, a, 28)} → {label_of(names, b, 28)}" for a, b, _ in pairs]
     axis.barh(range(len(pairs)), [images for _, _, images in pairs], color=_BLUE)
@@ -105,7 +81,7 @@ def plot_most_confused(
     axis.spines[["right", "top"]].set_visible(False)
     title = "true → predicted, most frequent mistakes" if pairs else "no mistakes"
     axis.set(xlabel="images", title=title, xlim=(0, None if pairs else 1))
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_samples(
@@ -126,7 +102,7 @@ def plot_samples(
     """
     columns = min(8, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure = _figure((max(1.45 * columns, 3), 1.85 * rows))
+    figure = new_figure((max(1.45 * columns, 3), 1.85 * rows))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -137,7 +113,7 @@ def plot_samples(
         title += "\n" if is_right else f"\ntrue: {label_of(names, label, 15)}"
         colour = _RIGHT if is_right else _WRONG
         axis.set_title(title, fontsize=7.5, color=colour, parse_math=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def label_of(names: Sequence[str], index: int, longest: int) -> str:
@@ -147,23 +123,11 @@ def label_of(names: Sequence[str], index: int, longest: int) -> str:
     drawable = font.get_charmap()
     if not name or any(ord(letter) not in drawable for letter in name):
         return f"class {index}"
-    return _short(name, longest)
+    return short(name, longest)
 
 
-def _short(text: str, longest: int) -> str:
-    """Leaves out the middle, since names often differ at their ends."""
-    if len(text) <= longest:
-        return text
-    half = (longest - 1) // 2
-    return f"{text[:half]}…{text[-(longest - 1 - half) :]}"
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    # Without pyplot, whose choice of a window is the user's.
-    return Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
-
-
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG, whole or not at all."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     write_atomically(path, content.getvalue())

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from siman_larq import data
+from siman_larq import analysis, data
 from siman_larq._optional import require
 from siman_larq._scopes import quantized
+from siman_larq.analysis import LayerActivations, LayerCode
 from siman_larq.choices import ZOO_MODELS
 from siman_larq.conversion import Report, convert, verify
 from siman_larq.conversion.binary import binary_layers
@@ -32,6 +35,8 @@ _VERIFIED_IMAGES = 1000
 _MOST_CLASSES = 20
 _PAIRS = 20
 _SAMPLES = 16
+# Whose activations are looked at, one layer after the other; fewer of more than so many pixels.
+_IMAGES, _SMALL, _FEW_IMAGES = 100, 64, 10
 
 
 @quantized(False)
@@ -73,9 +78,16 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
         figures |= _figures_of_file(model, report, labels)
         predicted = np.argmax(report.tflite_outputs, axis=-1)
     say("Drawing the report.")
-    figures |= {"codes": _codes(model), "recipe": asdict(recipe)}
+    codes = analysis.codes(model)
+    few = _FEW_IMAGES if max(shape) > _SMALL else _IMAGES
+    activations = analysis.activations(model, sample[:few])
+    figures |= {"codes": _rows(codes), "activations": _rows(activations), "recipe": asdict(recipe)}
     write_atomically(folder / "report.json", json.dumps(figures, indent=2) + "\n")
-    _draw(folder, model, tested, history, text.tested_on(asdict(recipe)))
+    _draw(folder, tested, history, text.tested_on(asdict(recipe)))
+    pictures.save(analysis.plot_weights(codes), folder / "weights.png")
+    pictures.save(analysis.plot_angles(codes), folder / "angles.png")
+    pictures.save(analysis.plot_epochs(history), folder / "codes.png")
+    pictures.save(analysis.plot_margins(activations), folder / "margins.png")
     _draw_samples(folder, settings, images.class_names, sample, labels, predicted)
     write_atomically(folder / "report.md", text.markdown(figures, tested.names))
     table = text.table(figures)
@@ -157,38 +169,22 @@ def _is_readable(tested: Answers) -> bool:
     return len(tested.names) <= _MOST_CLASSES
 
 
-def _codes(model: tf.keras.Model) -> list[dict[str, Any]]:
-    """Per binary layer: entropy of the binary weights, and kurtosis of the latent ones."""
-    rows = []
-    for layer in binary_layers(model):
-        filters = layer.kernel.shape[-1]
-        latent = layer.kernel.numpy().reshape(-1, filters).astype(np.float64)
-        with quantized(True):
-            code = layer.kernel.numpy().reshape(-1, filters)
-        ones = np.clip((code == code.max()).mean(axis=0), 1e-12, 1 - 1e-12)
-        entropy = -(ones * np.log2(ones) + (1 - ones) * np.log2(1 - ones))
-        deviation = latent.std(0)
-        z = (latent - latent.mean(0)) / np.where(deviation > 0, deviation, 1)
-        rows.append(
-            {
-                "layer": layer.name,
-                "share_of_ones": float(ones.mean()),
-                "binary_entropy_bits": float(entropy.mean()),
-                "latent_excess_kurtosis": float((z**4).mean() - 3),
-            }
-        )
-    return rows
+def _rows(layers: Sequence[LayerCode] | Sequence[LayerActivations]) -> list[dict[str, Any]]:
+    """Figures by layer; JSON has no NaN."""
+    return [
+        {"layer": layer.name}
+        | {name: None if math.isnan(value) else value for name, value in layer.summary().items()}
+        for layer in layers
+    ]
 
 
 def _draw(
     folder: Path,
-    model: tf.keras.Model,
     tested: Answers,
     history: list[dict[str, str]],
     tested_on: str,
 ) -> None:
     pictures.plot_curves(history, folder / "curves.png", tested_on)
-    pictures.plot_weights(binary_layers(model), folder / "weights.png")
     path = folder / "confusion.png"
     if _is_readable(tested):
         pictures.plot_confusion(tested.confusion(), tested.names, path)

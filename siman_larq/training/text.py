@@ -63,16 +63,6 @@ def markdown(figures: dict[str, Any], names: Sequence[str]) -> str:
     """
     recipe = figures["recipe"]
     trained = f"Trained in {_time(figures)}. " if figures["training_seconds"] else ""
-    codes = [
-        (
-            row["layer"],
-            f"{row['share_of_ones']:.3f}",
-            f"{row['binary_entropy_bits']:.3f}",
-            f"{row['latent_excess_kurtosis']:.2f}",
-        )
-        for row in figures["codes"]
-    ]
-    titles = ("layer", "share of ones", "entropy of binary weights (bit)", "excess kurtosis")
     return f"""# {recipe["model"]} on {recipe["dataset"]}, seed {recipe["seed"]}
 
 ```
@@ -107,14 +97,68 @@ The first {tested_on(recipe)}, then others with a wrong answer (in red, with the
 
 {_mistakes(figures, names)}
 
-## Weights
+## Codes
 
-![Latent weights](weights.png)
+![Latent weights and fits](weights.png)
 
-{_grid(titles, codes)}
+![Angle by share of ones](angles.png)
 
-Kurtosis is of the latent weights, less that of a Gaussian.
+{_table_of_layers(_CODES, figures["codes"])}
+
+Means over filters, of β the median. The *code* is what the layer computes with; the *sign* is that
+of the latent weights. β is the shape of the generalised normal distribution fitted to latent
+weights, 1 for Laplace and 2 for Gauss; beside it the log-likelihood of Laplace less that of Gauss,
+in nats a weight. Angles, in degrees, are between magnitudes |w - mean| and the code in use, the
+median code and the best there is, and between w and its sign. The correlation is that of code and
+sign, as a magnitude.
+
+![Codes over epochs](codes.png)
+
+Figures of every epoch and layer are in `codes.csv`.
+
+## Activations
+
+![Margins](margins.png)
+
+{_table_of_layers(_ACTIVATIONS, figures["activations"])}
+
+Of the inputs of binary layers, on some {tested_on(recipe)}: the share of +1, of channels that
+never change, and of inputs within one rounding of where their sign turns, on which Keras and a file
+may disagree. Of their outputs: the share of the variance that is common to all filters.
 """
+
+
+_CODES = {
+    "ones": ("share_of_ones", ".3f"),
+    "entropy of code (bit)": ("entropy", ".3f"),
+    "of sign (bit)": ("sign_entropy", ".3f"),
+    "β": ("beta", ".2f"),
+    "Laplace over Gauss": ("laplace_gap", "+.3f"),
+    "excess kurtosis": ("excess_kurtosis", ".2f"),
+    "angle to code": ("angle", ".2f"),
+    "to median": ("angle_median", ".2f"),
+    "to best": ("angle_optimal", ".2f"),
+    "w to sign": ("angle_sign", ".2f"),
+    "best share of ones": ("best_fraction", ".3f"),
+    "correlation": ("sign_correlation", ".2f"),
+}
+_ACTIVATIONS = {
+    "share of +1": ("balance", ".3f"),
+    "dead channels": ("dead", ".1%"),
+    "within a rounding": ("within_rounding", ".1e"),
+    "common to all filters": ("common_share", ".1%"),
+}
+
+
+def _table_of_layers(columns: dict[str, tuple[str, str]], rows: list[dict[str, Any]]) -> str:
+    cells = [
+        (row["layer"], *(_number(row[key], form) for key, form in columns.values())) for row in rows
+    ]
+    return _grid(("layer", *columns), cells)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
 
 
 def _about_file(figures: dict[str, Any]) -> str:
