@@ -3,6 +3,9 @@ from . import data as data
 from . import models as models
 from . import training as training
 from . import zoo as zoo
+from .bits import BinaryFileError as BinaryFileError
+from .bits import load_binary as load_binary
+from .bits import save_binary as save_binary
 from .callbacks import ClipAnnealing as ClipAnnealing
 from .checks import check_no_l2 as check_no_l2
 from .constraints import PercentileClip as PercentileClip

@@ -2,13 +2,14 @@
 
 import click
 
+from siman_larq.cli.bits import bits
 from siman_larq.cli.convert import convert
 from siman_larq.cli.start import SETTINGS, version
 from siman_larq.cli.tasks import tasks
 from siman_larq.cli.train import train_cifar, train_imagenet
 from siman_larq.cli.verify import verify
 
-__all__ = ["convert", "main", "tasks", "train_cifar", "train_imagenet", "verify"]
+__all__ = ["bits", "convert", "main", "tasks", "train_cifar", "train_imagenet", "verify"]
 
 
 @click.group(context_settings=SETTINGS)
@@ -17,5 +18,5 @@ def main() -> None:
     """SiMaN binary weights for Larq: training, conversion to 1-bit TFLite, verification."""
 
 
-for _command in (train_cifar, train_imagenet, convert, verify, tasks):
+for _command in (train_cifar, train_imagenet, convert, verify, bits, tasks):
     main.add_command(_command)

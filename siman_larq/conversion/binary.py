@@ -17,6 +17,7 @@ __all__ = [
     "is_binary",
     "is_zero_one",
     "lacks_binary_input",
+    "leaves",
     "why_float",
 ]
 
@@ -33,13 +34,14 @@ def binary_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
 
     Also those of models within it, in wrappers and in layers of one's own.
     """
-    return list({id(layer): layer for layer in _leaves(model) if is_binary(layer)}.values())
+    return list({id(layer): layer for layer in leaves(model) if is_binary(layer)}.values())
 
 
-def _leaves(model: tf.keras.Model) -> Iterator[tf.Module]:
+def leaves(model: tf.keras.Model) -> Iterator[tf.Module]:
+    """The layers of a model and what is within them, in its order; some more than once."""
     for layer in model.layers:
         if isinstance(layer, tf.keras.Model):
-            yield from _leaves(layer)
+            yield from leaves(layer)
         else:
             yield layer
             yield from layer.submodules

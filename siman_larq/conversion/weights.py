@@ -1,12 +1,13 @@
-"""Refuses weights that no file can hold."""
+"""The weights of a model by the layers that have them; refuses what no file can hold."""
 
 import numpy as np
 import tensorflow as tf
 
 from siman_larq._scopes import quantized
+from siman_larq.conversion.binary import leaves
 from siman_larq.conversion.errors import ConversionError
 
-__all__ = ["check_weights"]
+__all__ = ["check_weights", "own_name", "owned_weights"]
 
 
 def check_weights(model: tf.keras.Model) -> None:
@@ -36,14 +37,29 @@ def check_weights(model: tf.keras.Model) -> None:
 
 
 def _named(model: tf.keras.Model, variable: tf.Variable) -> str:
-    """Weights by their own name and their layer's, the innermost that has them."""
-    owners = [
-        part
-        for part in (model, *model.submodules)
-        if isinstance(part, tf.keras.layers.Layer)
-        and any(weight is variable for weight in part.weights)
-    ]
-    name = variable.name.split(":")[0].rpartition("/")[2]
-    # Of those with equally few weights the last, since what holds others comes before them.
-    owner = min(reversed(owners), key=lambda layer: len(layer.weights), default=model)
-    return f"{name!r} of layer {owner.name!r}"
+    owners = (owner for owner, weight in owned_weights(model) if weight is variable)
+    owner = next(owners, model)
+    return f"{own_name(variable)!r} of layer {owner.name!r}"
+
+
+def own_name(variable: tf.Variable) -> str:
+    """The name of a weight in its layer, such as `"kernel"`."""
+    return variable.name.split(":")[0].rpartition("/")[2]
+
+
+def owned_weights(model: tf.keras.Model) -> list[tuple[tf.keras.layers.Layer, tf.Variable]]:
+    """The weights of a model, once each, with the innermost layer that has them.
+
+    In the order of its layers, whichever of them are frozen.
+    """
+    parts = [part for part in (model, *model.submodules) if isinstance(part, tf.keras.layers.Layer)]
+    owners: dict[int, tf.keras.layers.Layer] = {}
+    for part in sorted(parts, key=lambda part: len(part.weights), reverse=True):
+        # Of those with equally few weights the last, since what holds others comes before them.
+        owners |= dict.fromkeys(map(id, part.weights), part)
+    found: dict[int, tuple[tf.keras.layers.Layer, tf.Variable]] = {}
+    for part in (*leaves(model), *parts):
+        for weight in getattr(part, "weights", []):
+            if owners.get(id(weight)) is part:
+                found[id(weight)] = (part, weight)
+    return list(found.values())

@@ -1,0 +1,546 @@
+"""Files of binary weights: equal outputs, their size, and what happens to damaged ones."""
+
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+import tracemalloc
+import warnings
+import zipfile
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+import siman_larq
+import siman_larq_cli
+from siman_larq import SiMaNConv2D, SiMaNQuantizer, load_binary, models, save_binary
+from siman_larq.bits import BinaryFileError, read
+from siman_larq.bits.file import packed, unpacked
+
+layers = tf.keras.layers
+
+
+@lq.utils.register_keras_custom_object
+class OwnScale(lq.quantizers.Quantizer):
+    """Signs times each filter's largest magnitude."""
+
+    precision = 1
+
+    def call(self, inputs):
+        axes = list(range(len(inputs.shape) - 1))
+        return lq.math.sign(inputs) * tf.reduce_max(tf.abs(inputs), axes, keepdims=True)
+
+
+class LooksAtLatentWeights(lq.layers.QuantConv2D):
+    def call(self, inputs):
+        with lq.context.quantized_scope(False):
+            scale = tf.reduce_mean(tf.abs(tf.convert_to_tensor(self.kernel)))
+        return super().call(inputs) * scale
+
+
+def trained(model, seed=0):
+    """A model with weights as if it had been trained, all of them other than at the start."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        values = weight.numpy() + rng.normal(0, 0.1, weight.shape)
+        weight.assign(np.abs(values) if "variance" in weight.name else values)
+    return model
+
+
+def written(model, folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_binary(model, folder / "model.npz")
+    return folder / "model.npz"
+
+
+def outputs(model):
+    shape = [size or 8 for size in model.input_shape[1:]]
+    images = np.random.default_rng(1).normal(size=(4, *shape)).astype("float32")
+    return np.asarray(model(images, training=False))
+
+
+def assert_equal_outputs(model, other):
+    np.testing.assert_array_equal(outputs(model), outputs(other))
+
+
+def theory(model):
+    """Bytes at 1 bit a binary weight and 32 bits any other."""
+    counts = {1: 0, 32: 0}
+    for weight in model.weights:
+        counts[getattr(weight, "precision", 32)] += weight.shape.num_elements()
+    return counts[1] / 8 + 4 * counts[32]
+
+
+def every_kind(quantizer, depthwise=None):
+    """A layer of every kind that Larq has."""
+    depthwise = depthwise or quantizer
+    kinds = lq.layers
+    return tf.keras.Sequential(
+        [
+            layers.Input((6, 6, 4)),
+            kinds.QuantConv2D(8, 3, padding="same", kernel_quantizer=quantizer),
+            layers.BatchNormalization(),
+            kinds.QuantConv2DTranspose(5, 3, padding="same", kernel_quantizer=quantizer),
+            kinds.QuantDepthwiseConv2D(3, padding="same", depthwise_quantizer=depthwise),
+            kinds.QuantSeparableConv2D(
+                6, 3, depthwise_quantizer=depthwise, pointwise_quantizer=quantizer
+            ),
+            kinds.QuantLocallyConnected2D(4, 3, kernel_quantizer=quantizer),
+            layers.Flatten(),
+            kinds.QuantDense(5, kernel_quantizer=quantizer),
+        ]
+    )
+
+
+# --- there and back ----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet20", "vgg_small"])
+def test_the_papers_networks(name, tmp_path):
+    model = trained(getattr(models, name)())
+    path = written(model, tmp_path)
+    assert path.stat().st_size <= 1.02 * theory(model) + 4096
+    check_return(model, path)
+    # Weights that are levels are written as the weights they came from.
+    content = path.read_bytes()
+    assert written(model, tmp_path).read_bytes() == content
+
+
+def check_return(model, path):
+    """Gives a model other weights, and then those of the file."""
+    before = outputs(model)
+    assert not np.array_equal(outputs(trained(model, seed=1)), before)
+    load_binary(model, path)
+    np.testing.assert_array_equal(outputs(model), before)
+
+
+@pytest.mark.parametrize("quantizer", ["siman", "ste_sign", OwnScale])
+def test_every_kind_of_layer(quantizer, tmp_path):
+    if quantizer is OwnScale:
+        model = trained(every_kind(OwnScale(), "siman_pm1"))
+    else:
+        model = trained(every_kind(quantizer))
+    path = written(model, tmp_path)
+    binary = [weight for weight in read(path) if weight.is_binary]
+    assert len(binary) == 7
+    assert all(weight.code is not None for weight in binary)
+    check_return(model, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [(0, 1), (-1, 1)])
+@pytest.mark.parametrize("name", ["QuickNetSmall", "BinaryAlexNet", "BinaryDenseNet28"])
+def test_networks_of_larq_zoo(name, levels, tmp_path):
+    network = getattr(siman_larq.zoo, name)
+    arguments = {"input_shape": (64, 64, 3), "num_classes": 10, "levels": levels}
+    model = trained(network(**arguments))
+    path = written(model, tmp_path)
+    assert path.stat().st_size <= 1.02 * theory(model) + 4096
+    check_return(model, path)
+
+
+def nested(levels=(-1, 1), threshold="median"):
+    """A layer that is used twice, within a model that is used twice, and one in a wrapper."""
+
+    def quantizer():
+        return SiMaNQuantizer(levels, threshold)
+
+    shared = SiMaNConv2D(4, 3, kernel_quantizer=quantizer(), name="shared")
+    inner = tf.keras.Sequential([layers.Input((8, 8, 4)), shared, layers.BatchNormalization()])
+    inputs = layers.Input((8, 8, 4))
+    x = shared(inner(inner(inputs)))
+    dense = lq.layers.QuantDense(3, kernel_quantizer=quantizer(), name="dense")
+    return tf.keras.Model(inputs, layers.TimeDistributed(dense)(x))
+
+
+def test_nested_and_shared_layers(tmp_path):
+    model, other = trained(nested((0, 1), "angle")), nested((0, 1), "angle")
+    model.layers[1].trainable = False  # which changes Keras's order of weights
+    before = [weight.numpy() for weight in model.weights]
+    load_binary(other, written(model, tmp_path))
+    for weight, values in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), values)  # saving changes nothing
+    assert_equal_outputs(model, other)
+    assert sum(weight.name == "kernel" for weight in read(tmp_path / "model.npz")) == 2
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+def test_other_types(policy, tmp_path):
+    """A layer under mixed precision codes its weights as they are once they are rounded."""
+    tf.keras.mixed_precision.set_global_policy(policy)
+    dense = lq.layers.QuantDense(64, kernel_quantizer="siman_pm1")
+    model = trained(tf.keras.Sequential([layers.Input((500,)), dense]))
+    check_return(model, written(model, tmp_path))
+
+
+def test_what_is_no_float_and_what_is_computed_from_weights(tmp_path):
+    def make(count):
+        norm = layers.Normalization()
+        if count:
+            norm.adapt(np.random.default_rng(0).normal(3, 2, (count, 8, 4)))
+        two_bits = lq.quantizers.DoReFa(2, mode="weights")
+        return tf.keras.Sequential(
+            [layers.Input((8, 4)), norm, lq.layers.QuantConv1D(2, 3, kernel_quantizer=two_bits)]
+        )
+
+    model, other = make(20), make(0)
+    load_binary(other, written(model, tmp_path))
+    assert_equal_outputs(model, other)
+    count, kernel = (
+        weight for weight in read(tmp_path / "model.npz") if weight.name in "count kernel"
+    )
+    assert count.dtype == model.layers[0].count.dtype.name
+    assert (kernel.quantizer, kernel.code) == (("DoReFa", 2), None)
+    np.testing.assert_array_equal(kernel.values, model.layers[1].get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (
+            lambda: lq.layers.QuantConv2D(4, 3, kernel_quantizer="magnitude_aware_sign", name="x"),
+            "its quantizer makes another code of the code",
+        ),
+        (
+            lambda: LooksAtLatentWeights(4, 3, kernel_quantizer="ste_sign", name="x"),
+            "the model looks at its latent weights",
+        ),
+    ],
+)
+def test_latent_weights_are_kept_where_codes_are_not_enough(layer, reason, tmp_path):
+    def make():
+        return tf.keras.Sequential([layers.Input((8, 8, 7)), SiMaNConv2D(7, 3), layer()])
+
+    model, other = trained(make()), make()
+    with pytest.warns(UserWarning, match=re.escape(f"'x' ({reason}).")):
+        save_binary(model, tmp_path / "model.npz")
+    load_binary(other, tmp_path / "model.npz")
+    assert_equal_outputs(model, other)
+    coded = [weight.code is not None for weight in read(tmp_path / "model.npz") if weight.is_binary]
+    assert coded == [True, False]
+
+
+def test_numpy_alone_reads_it(tmp_path):
+    """As README shows it."""
+    model = trained(every_kind("siman_pm1"))
+    file = np.load(written(model, tmp_path))
+    kernels = [w for w in json.loads(bytes(file["header"]))["weights"] if w["array"] == "bits"]
+    for kernel in kernels:
+        bits = np.unpackbits(file["bits"][kernel["start"] :], count=np.prod(kernel["shape"]))
+        bits = bits.reshape(kernel["shape"])
+        [layer] = [layer for layer in model.layers if layer.name == kernel["layer"]]
+        with lq.context.quantized_scope(True):
+            code = getattr(layer, kernel["name"]).numpy()
+        np.testing.assert_array_equal(np.array(kernel["levels"])[bits], code)
+
+
+# --- what does not fit -------------------------------------------------------------------------
+
+
+def small(names=("a", "b"), size=3, levels=(-1, 1), norm=layers.BatchNormalization, more=()):
+    return tf.keras.Sequential(
+        [
+            layers.Input((8, 8, 5)),
+            *(
+                SiMaNConv2D(5, size, kernel_quantizer=SiMaNQuantizer(levels), name=name)
+                for name in names
+            ),
+            norm(name="norm"),
+            *more,
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return written(trained(small()), tmp_path_factory.mktemp("bits"))
+
+
+def refused(model, path):
+    before = [weight.numpy() for weight in model.weights]
+    with pytest.raises(BinaryFileError) as error:
+        load_binary(model, path)
+    for weight, values in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), values)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"size": 1}, "'kernel' of layer 'a' is of shape (3, 3, 5, 5) in it and (1, 1, 5, 5) in"),
+        ({"levels": (0, 1)}, "'kernel' of layer 'a' has levels from -1 to 1 in it, of which"),
+        ({"names": ("a", "c")}, "where it has 'kernel' of layer 'b' (SiMaNConv2D), the model has"),
+        ({"names": "a"}, "where it has 'kernel' of layer 'b' (SiMaNConv2D), the model has 'gamma'"),
+        ({"names": "ba"}, "where it has 'kernel' of layer 'a' (SiMaNConv2D), the model has"),
+        ({"norm": layers.LayerNormalization}, "'norm' (BatchNormalization), the model has"),
+        ({"more": [layers.Dense(2, name="d")]}, "it lacks 'kernel' of layer 'd' (Dense)"),
+    ],
+)
+def test_models_that_do_not_fit(arguments, sentence, file):
+    model = small(**arguments)
+    message = refused(model, file)
+    assert message.startswith(f"{file} does not fit model {model.name!r}: ")
+    assert sentence in message
+    assert message.endswith("Nothing was changed; build the model as the one that was saved.")
+
+
+def test_more_that_does_not_fit(tmp_path):
+    more = written(trained(small(more=[layers.Dense(2, name="d")])), tmp_path)
+    assert "the model lacks 'kernel' of layer 'd' (Dense)" in refused(small(), more)
+    numbered = written(trained(small(("c_1", "c_2"))), tmp_path)
+    message = refused(small(("c_2", "c_1")), numbered)
+    assert "in another order, with 'c_1' where the model has 'c_2'" in message
+
+    def quantized(bits):
+        quantizer = lq.quantizers.DoReFa(bits, mode="weights")
+        dense = lq.layers.QuantDense(3, kernel_quantizer=quantizer)
+        return tf.keras.Sequential([layers.Input((4,)), dense])
+
+    two = written(quantized(2), tmp_path)
+    message = refused(quantized(3), two)
+    assert "has the quantizer DoReFa (2 bits) in it and the quantizer DoReFa (3 bits)" in message
+
+
+def test_what_cannot_be_saved(tmp_path):
+    with pytest.raises(TypeError, match="is no tf.keras.Model"):
+        save_binary(layers.Dense(2), tmp_path / "model.npz")
+    with pytest.raises(ValueError, match=re.escape("must end in .npz")):
+        save_binary(small(), tmp_path / "model.keras")
+    unbuilt = tf.keras.Sequential([layers.Dense(2)])
+    for act in (save_binary, load_binary):
+        with pytest.raises(ValueError, match="has no weights yet"):
+            act(unbuilt, tmp_path / "model.npz")
+    model = small()
+    kernel = model.get_layer("b").get_weights()[0]
+    kernel[0, 0, 0, 0] = np.nan
+    model.get_layer("b").kernel.assign(kernel)
+    with pytest.raises(ValueError, match="1 of the 225 weights 'kernel' of layer 'b' are NaN"):
+        save_binary(model, tmp_path / "model.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- damage ------------------------------------------------------------------------------------
+
+
+def sealed(body):
+    """Bytes with the SHA-256 that they should have, as somebody who means harm makes them."""
+    return body[:-64] + hashlib.sha256(body[:-64]).hexdigest().encode()
+
+
+def archive(parts, comment=b"siman-larq SHA-256 " + bytes(64), compression=zipfile.ZIP_STORED):
+    stream = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w", compression) as made:
+        warnings.simplefilter("ignore")  # of names that are there twice
+        for name, content in parts:
+            made.writestr(name, content)
+        made.comment = comment
+    return sealed(stream.getvalue())
+
+
+def npy(array, **header):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.asarray(array), (1, 0), allow_pickle=True)
+    content = stream.getvalue()
+    for key, value in header.items():
+        content = re.sub(
+            rf"'{key}': [^,]+,".encode(), f"'{key}': {value},".encode(), content, count=1
+        )
+    return content
+
+
+def header_of(file):
+    return json.loads(bytes(np.load(file)["header"]))
+
+
+def hostile(file):
+    """Files with the right SHA-256 that are wrong in all else."""
+    with zipfile.ZipFile(file) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    names = list(parts)
+
+    def put(**changed):
+        return archive([(name, changed.get(name[:-4], content)) for name, content in parts.items()])
+
+    def header(**changed):
+        content = json.dumps(header_of(file) | changed).encode()
+        return put(header=npy(np.frombuffer(content, np.uint8)))
+
+    def entry(number=0, **changed):
+        entries = header_of(file)["weights"]
+        entries[number] |= changed
+        return header(weights=entries)
+
+    yield "foreign", put(header=npy(np.frombuffer(b'{"format": "other"}', np.uint8)))
+    yield "pickle", put(float32=npy(np.array([print], object)))
+    yield "pickled header", put(header=npy(np.array([{}], object)))
+    yield "huge shape", put(float32=npy(np.zeros(1, "f4"), shape=f"({10**12},)"))
+    yield "negative shape", put(float32=npy(np.zeros(1, "f4"), shape="(-1,)"))
+    yield "no shape", put(bits=npy(np.zeros(1, "u1"), shape="print()"))
+    yield "other dtype", put(bits=npy(np.zeros(4, "i8")))
+    yield "matrix", put(float32=npy(np.zeros((2, 2), "f4")))
+    yield "no npy", put(float32=b"12")
+    yield "deep", put(header=npy(np.frombuffer(b"[" * 10**5, np.uint8)))
+    yield "numbers", put(header=npy(np.frombuffer(b'{"version": ' + b"9" * 10**4 + b"}", np.uint8)))
+    yield "bomb", archive([("header.npy", npy(np.zeros(2**25, np.uint8)))], compression=8)
+    yield "float bomb", archive([("float32.npy", npy(np.zeros(2**22, "f4")))], compression=8)
+    yield "not all", archive(list(parts.items())[:-1])
+    yield "twice", archive([*parts.items(), *parts.items()])
+    yield "another part", archive([*parts.items(), ("../x.npy", b"")])
+    yield "swapped", archive(list(zip(names, reversed(parts.values()), strict=True)))
+    yield "no archive", sealed(b"PK\x03\x04" + bytes(40) + b"siman-larq SHA-256 " + bytes(64))
+    for version in (None, 0, "1", True, 1.5, [1]):
+        yield f"version {version}", header(version=version)
+    for weights in (None, {}, [None], [[]], ["a"], []):
+        yield f"weights {weights}", header(weights=weights)
+    yield "bit order", header(bit_order="little")
+    for key, values in {
+        "shape": ([], [3, 3, 5], [-3, 3, 5, 5], [3, 3, 5, 2**70], [2**40] * 9, [3.0, 3, 5, 5], "x"),
+        "start": (1, -1, 2**70, None, 0.0, True),
+        "array": ("float32", "header", "int64", None, ["bits"]),
+        "dtype": ("object", "float31", None, "int8", 7),
+        "levels": ([0.0], [float("nan"), 1.0], [1e300, 1.0], "ab", {}, {"array": "float32"}, None),
+        "filter_axes": ([], [0], [-9], [-1, -1], [-1, -2], None, ["-1"]),
+        "precision": (-1, "1", None),
+        "layer": (None, 7, ["a"]),
+    }.items():
+        for value in values:
+            yield f"{key} {value}", entry(**{key: value})
+    for key in ("layer", "class", "name", "shape", "dtype", "array", "start", "levels"):
+        entries = header_of(file)["weights"]
+        del entries[0][key]
+        yield f"no {key}", header(weights=entries)
+
+
+def damaged(content):
+    """Truncated files, and files with bytes that are others."""
+    rng = np.random.default_rng(0)
+    for length in rng.integers(0, len(content), 300):
+        yield f"cut to {length}", content[:length]
+    for number in range(600):
+        changed = bytearray(content)
+        places = rng.integers(0, len(content), 1 + number % 3)
+        for place in set(places.tolist()):
+            changed[place] ^= int(rng.integers(1, 256))
+        yield f"changed at {places}", bytes(changed)
+    for number in range(150):
+        start, stop = sorted(rng.integers(0, len(content), 2).tolist())
+        yield f"without {start} to {stop + 1}", content[:start] + content[stop + 1 :]
+        yield f"and {number} more", content + bytes(1 + number)
+
+
+def test_a_thousand_damaged_files(file):
+    """They are refused before there is any talk of a model."""
+    content = file.read_bytes()
+    wrong = []
+    cases = [*hostile(file), *damaged(content)]
+    assert len(cases) >= 1000
+    tracemalloc.start()
+    for case, data in cases:
+        try:
+            unpacked(data, "model.npz")
+        except BinaryFileError as error:
+            text = str(error)
+            if "\n" in text or not text.startswith("model.npz ") or len(text) > 400:
+                wrong.append((case, text))
+        else:
+            wrong.append((case, "was read"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert wrong == []
+    assert peak < 100e6
+    assert packed(unpacked(content, "model.npz")) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (lambda file: file.read_bytes()[:-1], "was cut or changed since it was written"),
+        (lambda file: b"no archive", "is no file of binary weights; siman_larq.save_binary"),
+        (lambda file: archive([("a.npy", npy(np.zeros(3)))], b""), "is no file of binary weights;"),
+        (
+            lambda file: next(
+                archive(
+                    [
+                        (name, npy(np.frombuffer(newer, np.uint8)))
+                        for name in ("header.npy", "bits.npy")
+                    ]
+                    + [("float32.npy", npy(np.zeros(0, "f4")))]
+                )
+                for newer in [json.dumps(header_of(file) | {"version": 2}).encode()]
+            ),
+            "of version 2, and this siman-larq reads version 1: install a newer siman-larq.",
+        ),
+        (
+            lambda file: dict(hostile(file))["levels [0.0]"],
+            "the entry of layer 'a' is damaged: its levels are no two numbers",
+        ),
+    ],
+)
+def test_sentences(content, sentence, file, tmp_path):
+    (tmp_path / "model.npz").write_bytes(content(file))
+    assert sentence in refused(small(), tmp_path / "model.npz")
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def bits(*arguments):
+    return CliRunner().invoke(siman_larq_cli.main, ["bits", *map(str, arguments)])
+
+
+def test_the_command(file, tmp_path):
+    printed = bits(file).stdout
+    weights = [weight for weight in read(file) if weight.is_binary]
+    for weight in weights:
+        ones = int(weight.code.sum())
+        digest = hashlib.sha256(np.packbits(weight.code).tobytes()).hexdigest()
+        first = "".join(map(str, weight.code[..., 0].ravel().astype(int)))
+        assert (
+            f"{weight.layer}: kernel 3 x 3 x 5 x 5, levels -1 and 1, {ones} of 225 ones, 29 bytes\n"
+            f"  SHA-256       {digest}\n"
+            f"  first filter  {first}\n"
+        ) in printed
+    assert "2 binary kernels: 450 weights in 58 bytes; all other weights: 120 bytes\n" in printed
+    one = bits(file, "--layer", "b").stdout
+    assert one in printed
+    assert "a: " not in one
+    model = small()
+    load_binary(model, file)
+    model.save(tmp_path / "model.keras")
+    assert bits(tmp_path / "model.keras").stdout == printed
+
+
+def test_reading_does_not_wait_for_tensorflow(file):
+    program = f"""
+import sys
+import siman_larq_cli
+siman_larq_cli.main(["bits", {str(file)!r}], standalone_mode=False)
+print("tensorflow" in sys.modules)
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.endswith("all other weights: 120 bytes\nFalse\n")
+
+
+def test_what_the_command_refuses(file, tmp_path):
+    for name, content, sentence in (
+        ("model.tflite", b"", "is a TFLite file, whose bits Larq Compute Engine packs"),
+        ("cut.npz", file.read_bytes()[:99], "was cut or changed"),
+        ("cut.keras", file.read_bytes()[:99], "cannot be loaded as a Keras model"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        result = bits(tmp_path / name)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert sentence in result.stderr.splitlines()[-1]
+    assert "has no binary layer 'c'; it has a, b." in bits(file, "--layer", "c").stderr
+    assert "There is no " in bits(tmp_path / "nothing.npz").stderr
