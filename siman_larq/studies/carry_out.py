@@ -10,7 +10,7 @@ import tensorflow as tf
 from siman_larq import data
 from siman_larq.files import write_atomically
 from siman_larq.studies.plan import PHASES, PlannedRun, Study, choose
-from siman_larq.studies.rows import Row, merged, read_rows
+from siman_larq.studies.rows import Row, Rows, merged, read_rows
 from siman_larq.training.folder import (
     HISTORY,
     RECIPE,
@@ -169,8 +169,8 @@ def carry_out(study: Study, output: Path, selection: Selection) -> str:
     """Makes the runs that are not in the output folder, as far as they are known.
 
     What has ended is skipped, what was killed goes on, and what another process has at work is left
-    to it. The trials of a choice come first, unless epochs.csv has them all; the other runs follow
-    once all of them have ended, here or on another machine.
+    to it. The trials of a choice come first, unless epochs.csv has them; the other runs of an arm
+    follow once its trials have ended, here or on another machine.
 
     # Arguments
         study: A study.
@@ -184,9 +184,7 @@ def carry_out(study: Study, output: Path, selection: Selection) -> str:
     made = 0
     for phase in PHASES:
         rows = collected(study, output)
-        if phase == "choose" and choose(study, rows) is not None:
-            continue
-        for run in selection.of(study.runs(rows), phase):
+        for run in selection.of(_to_make(study, rows), phase):
             made += _make(study, run, output)
             tf.keras.backend.clear_session()
     left = sum(not is_done for _, is_done in planned(study, output, selection))
@@ -239,8 +237,14 @@ def planned(study: Study, output: Path, selection: Selection) -> list[tuple[Plan
     """
     selection.check(study)
     rows = collected(study, output)
-    phases = PHASES[1:] if study.choice and choose(study, rows) else PHASES
-    runs = study.runs(rows, is_forecast=True)
+    runs = _to_make(study, rows, is_forecast=True)
     return [
-        (run, bool(rows_of(study, run, output))) for p in phases for run in selection.of(runs, p)
+        (run, bool(rows_of(study, run, output))) for p in PHASES for run in selection.of(runs, p)
     ]
+
+
+def _to_make(study: Study, rows: Rows, is_forecast: bool = False) -> list[PlannedRun]:
+    """The runs that are known, without trials of a choice that is made."""
+    chosen = choose(study, rows)
+    runs = study.runs(rows, is_forecast)
+    return [run for run in runs if run.phase != "choose" or run.arm not in chosen]

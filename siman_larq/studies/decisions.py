@@ -75,7 +75,7 @@ def _lacking(test: Test, arms: Arms) -> str:
     """What keeps a test from being decided; empty if nothing does."""
     names = [name for name in (test.arm, test.than) if name]
     if any(name not in arms for name in names):
-        return "the choice is not made"
+        return "what an arm needs is not chosen as yet"
     for arm in (arms[name] for name in names):
         if arm.diverged:
             return f"{arm.arm} diverged at seed {', '.join(map(str, arm.diverged))}"

@@ -43,7 +43,7 @@ class Findings:
     planned: int
     ended: int
     trials: dict[str, dict[str, list[float]]]
-    chosen: Chosen | None
+    chosen: Chosen
     phases: dict[str, dict[str, ArmFigures]]
     comparisons: dict[str, list[Comparison]]
     decisions: list[Decision]
@@ -69,7 +69,7 @@ def find(study: Study, rows: Rows) -> Findings:
         if phase == "main" or study.finals
     }
     named = dict(phases)
-    if study.finals and chosen is not None:
+    if study.finals:
         # Tests know finalists by what they are the best of.
         named["final"] = {n: phases["final"][arm] for n, arm in study.finalists(chosen).items()}
     ended = [final_figure(own.get(r[:4], []), r.recipe.epochs, "loss") is not None for r in runs]

@@ -62,5 +62,5 @@ def _seconds_per_step(recipe: Recipe, output: Path) -> tuple[float, str]:
             rows = history_of(path.parent)
             measured += [float(r["seconds"]) / steps_per_epoch(kept) for r in rows if r["seconds"]]
     if measured:
-        return statistics.median(measured), f"median of {len(measured)} epochs in {output}"
+        return statistics.median_low(measured), f"median of {len(measured)} epochs in {output}"
     return _SECONDS_PER_STEP, "ResNet-20 at batch 128 on two CPU cores; nothing was measured here"

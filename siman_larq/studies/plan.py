@@ -1,5 +1,6 @@
 """A study: a claim, the test that decides it, and the runs, written before any of them is made."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,8 +166,8 @@ class Study:
         """The runs that are known by now, in the order in which they are to be made.
 
         # Arguments
-            rows: Rows of epochs.csv, from which the choice is made. Runs that need a choice are
-                known once all its trials have ended.
+            rows: Rows of epochs.csv, from which the choice is made. Runs of an arm are known once
+                all its trials have ended, finals once those of all that might take part have.
             is_forecast: Whether such runs are given anyhow, as if the first value had been chosen,
                 with an empty `setting`: what is to come takes as long.
 
@@ -174,31 +175,33 @@ class Study:
             The runs of the choice, of the arms and of the finals.
         """
         chosen = choose(self, rows)
-        if chosen is None and is_forecast and self.choice:
-            chosen = {arm.name: ("", self.choice.values[0], 0.0) for arm in self.arms}
+        if is_forecast and self.choice:
+            guess = ("", self.choice.values[0], 0.0)
+            chosen = {arm.name: chosen.get(arm.name, guess) for arm in self.arms}
         runs = self._trials()
-        if chosen is None:
-            return runs
-        for arm in self.arms:
-            runs += self._of_arm("main", arm.name, self.seeds, {}, chosen)
+        for name in chosen:
+            runs += self._of_arm("main", name, self.seeds, {}, chosen)
         for name in self.finalists(chosen).values():
             assert self.finals
             runs += self._of_arm("final", name, self.finals.seeds, self.finals.settings, chosen)
         return runs
 
     def finalists(self, chosen: "Chosen") -> dict[str, str]:
-        """The arms of the finals, by the names that tests know them by."""
+        """The arms of the finals that are known, by the names that tests know them by."""
         if not self.finals:
             return {}
         if not self.finals.best_of:
-            return {name: name for name in self.finals.arms}
-        best: dict[str, str] = {}
+            return {name: name for name in self.finals.arms if name in chosen}
+        groups: dict[str, list[str]] = {}
         for arm in self.arms:
-            group = str(getattr(self.recipe_of(arm.name), self.finals.best_of))
-            # Ties go to the arm that is written first.
-            if group not in best or chosen[arm.name][2] > chosen[best[group]][2]:
-                best[group] = arm.name
-        return best
+            value = getattr(self.recipe_of(arm.name), self.finals.best_of)
+            groups.setdefault(str(value), []).append(arm.name)
+        # Ties go to the arm that is written first.
+        return {
+            group: max(names, key=lambda name: chosen[name][2])
+            for group, names in groups.items()
+            if all(name in chosen for name in names)
+        }
 
     def _trials(self) -> list[PlannedRun]:
         if not self.choice:
@@ -213,6 +216,7 @@ class Study:
                     arm.name,
                     seed,
                     held_out=self.choice.held_out,
+                    test_examples=None,
                     **{self.choice.setting: value},
                 ),
             )
@@ -229,9 +233,8 @@ class Study:
         settings: Mapping[str, Any],
         chosen: "Chosen",
     ) -> list[PlannedRun]:
-        text = ""
+        text, value, _ = chosen[arm]
         if self.choice:
-            text, value, _ = chosen[arm]
             settings = {**settings, self.choice.setting: value}
         return [
             PlannedRun(phase, arm, seed, text, self.recipe_of(arm, seed, **settings))
@@ -243,7 +246,7 @@ class Study:
 Chosen = dict[str, tuple[str, Any, float]]
 
 
-def choose(study: Study, rows: Rows) -> Chosen | None:
+def choose(study: Study, rows: Rows) -> Chosen:
     """The value of the study's `choice` for each arm: the best mean accuracy on held-out images.
 
     Of equally good values the smaller one is taken. A trial that diverged counts as accuracy 0.
@@ -253,24 +256,27 @@ def choose(study: Study, rows: Rows) -> Chosen | None:
         rows: Rows of epochs.csv.
 
     # Returns
-        By arm the value as text, the value and its accuracy; empty for a study without a choice,
-        and `None` while a trial has not ended.
+        By arm the value as text, the value and its accuracy, for arms all of whose trials have
+        ended; of a study without a choice all arms, with empty text.
     """
     if study.choice is None:
-        return {}
+        return {arm.name: ("", None, math.nan) for arm in study.arms}
     found = by_run(rows)
-    scores: dict[tuple[str, str], list[float]] = {}
+    scores: dict[str, dict[str, list[float]]] = {}
+    waiting = set()
     for run in study._trials():
         score = final_figure(found.get(run[:4], []), run.recipe.epochs, "val_accuracy")
+        own = scores.setdefault(run.arm, {}).setdefault(run.setting, [])
         if score is None:
-            return None
-        scores.setdefault((run.arm, run.setting), []).append(score if score == score else 0.0)
+            waiting.add(run.arm)
+        else:
+            own.append(0.0 if math.isnan(score) else score)
     chosen: Chosen = {}
-    for arm in study.arms:
-        texts = [as_text(value) for value in study.choice.values]
-        means = [sum(s) / len(s) for s in (scores[arm.name, text] for text in texts)]
-        best = means.index(max(means))
-        chosen[arm.name] = (texts[best], study.choice.values[best], means[best])
+    for arm, by_value in scores.items():
+        if arm not in waiting:
+            means = [sum(own) / len(own) for own in by_value.values()]
+            best = means.index(max(means))
+            chosen[arm] = (list(by_value)[best], study.choice.values[best], means[best])
     return chosen
 
 

@@ -47,7 +47,7 @@ def write_report(study: Study, output: Path) -> str:
     drawn = _draw(found, study.results)
     write_atomically(study.results / "summary.json", _json(found))
     write_atomically(study.results / "report.md", _markdown(found, drawn))
-    lines = [f"{d.says}: {d.verdict}. {d.because}." for d in found.decisions]
+    lines = [f"{d.verdict}: {d.says}; {d.because}." for d in found.decisions]
     lines += _anew(found, rows, output)
     return "\n".join([*lines, f"The report is {study.results / 'report.md'}."])
 
@@ -101,9 +101,8 @@ def _json(found: Findings) -> str:
         "planned_runs": found.planned,
         "ended_runs": found.ended,
         "machines": found.machines,
-        "chosen": {
-            arm: {"value": c[1], "accuracy": c[2]} for arm, c in (found.chosen or {}).items()
-        },
+        "chosen": {arm: value for arm, (_, value, _) in found.chosen.items() if study.choice},
+        "trials": found.trials,
         "arms": {p: {n: arm_of(arm) for n, arm in a.items()} for p, a in found.phases.items()},
         "differences": {p: [asdict(c) for c in cs] for p, cs in found.comparisons.items()},
         "tests": [asdict(decision) for decision in found.decisions],
@@ -130,7 +129,7 @@ def _markdown(found: Findings, drawn: Sequence[tuple[str, str]]) -> str:
         "## Test, written before the runs",
         study.test,
         "## Verdict",
-        "\n".join(f"- {d.says}: **{d.verdict}**. {d.because}." for d in found.decisions),
+        "\n".join(f"- **{d.verdict}**: {d.says}; {d.because}." for d in found.decisions),
     ]
     for phase, arms in found.phases.items():
         if any(arm.final or arm.diverged for arm in arms.values()):
@@ -250,7 +249,7 @@ def _choice(found: Findings) -> list[str]:
     assert choice
     rows = []
     for arm, values in found.trials.items():
-        best = found.chosen[arm][0] if found.chosen else ""
+        best = found.chosen[arm][0] if arm in found.chosen else ""
         cells = []
         for text, scores in values.items():
             cell = ", ".join(_percent(score) for score in scores) or "missing"
