@@ -1,3 +1,4 @@
+from . import statistics as statistics
 from .activations import LayerActivations as LayerActivations
 from .activations import activations as activations
 from .codes import LayerCode as LayerCode

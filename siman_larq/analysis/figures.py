@@ -67,7 +67,7 @@ def plot_weights(layers: Sequence[LayerCode]) -> Figure:
                 density = (layer.fits.frozen(name).pdf(points) * deviation)[:, varies]
             line = density.mean(axis=1) if varies.any() else np.full(len(z), np.nan)
             axis.plot(z, line, color=colour, lw=1, label=label)
-        axis.set_ylim(0, 1.4 * top)
+        axis.set_ylim(0, 1.25 * top)
         axis.set_yticks([])
         axis.spines[["left", "right", "top"]].set_visible(False)
         _title(axis, f"{short(layer.name, 24)}\nβ = {layer.summary()['beta']:.2f}")
