@@ -14,7 +14,8 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
     r"""Anneals the clamp of every `siman_larq.PercentileClip` in the model, epoch by epoch.
 
     \\[
-    p = \texttt{start} \cdot (1 - epoch / epochs)
+    p = \texttt{start} \cdot
+    \left( 1 - \frac{epoch - \texttt{first}}{epochs - \texttt{first}} \right)
     \\]
     with epochs counted from 0, set when an epoch begins. Depends on the epoch alone, so a
     training that resumes with `initial_epoch` goes on where it was.
@@ -26,6 +27,7 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
 
     # Arguments
         start: Percentage in the first epoch, in [0, 50).
+        first: The first epoch, where the clamp does not begin with the training.
 
     # Raises
         ValueError: for a start outside [0, 50); at the beginning of training, for a model
@@ -35,11 +37,11 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
 
-    def __init__(self, start: float = 15.0) -> None:
+    def __init__(self, start: float = 15.0, first: int = 0) -> None:
         super().__init__()
         if not 0 <= start < 50:
             raise ValueError(f"ClipAnnealing: start={start!r} is out of range; use [0, 50).")
-        self.start = start
+        self.start, self.first = start, first
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if next(_percentile_clips(self.model), None) is None:
@@ -51,7 +53,7 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
             tell_axes(layer)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        percent = self.start * (1 - epoch / self.params["epochs"])
+        percent = self.start * (1 - (epoch - self.first) / (self.params["epochs"] - self.first))
         for clip in _percentile_clips(self.model):
             clip.percent = percent
 

@@ -2,10 +2,12 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import larq as lq
 import numpy as np
 import pytest
+import shallow
 import tensorflow as tf
 
 import siman_larq
@@ -16,6 +18,7 @@ from siman_larq import (
     SiMaNConv2D,
     SiMaNQuantizer,
     check_no_l2,
+    models,
 )
 from siman_larq import data as sd
 from siman_larq.conversion.binary import binary_layers
@@ -28,6 +31,7 @@ from siman_larq.training import (
     SmoothedCrossentropy,
     build_model,
     recipe_for,
+    run,
     text,
 )
 from siman_larq.training.callbacks import Averaged, Checkpoints
@@ -349,6 +353,62 @@ def test_averages_and_resuming(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+# Two steps.
+
+
+def test_schedules_of_two_steps():
+    recipe = Recipe(epochs=11, warmup_epochs=2, two_steps=True)
+    first, second = Recipe(epochs=5, warmup_epochs=2), Recipe(epochs=6, warmup_epochs=2)
+    rates = [recipe.learning_rate_at(epoch) for epoch in range(11)]
+    assert rates[:5] == [first.learning_rate_at(epoch) for epoch in range(5)]
+    assert rates[5:] == [second.learning_rate_at(epoch) for epoch in range(6)]
+    clip = PercentileClip()
+    annealing = ClipAnnealing(10.0, first=5)
+    layer = SiMaNConv2D(2, 3, kernel_constraint=clip)
+    annealing.set_model(tf.keras.Sequential([tf.keras.Input(SHAPE), layer]))
+    annealing.set_params({"epochs": 11})
+    percents = []
+    for epoch in range(5, 11):
+        annealing.on_epoch_begin(epoch)
+        percents.append(clip.percent)
+    np.testing.assert_allclose(percents, 10 * (1 - np.arange(6) / 6), rtol=1e-6)
+
+
+def test_two_steps(tmp_path, monkeypatch):
+    """Real weights first, then binary ones; cut off at the border or not, with the same end."""
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+    recipe = recipe_for(
+        "fashion_mnist_mini",
+        epochs=3,
+        batch_size=32,
+        train_examples=64,
+        test_examples=32,
+        binary_decay=0.01,
+        two_steps=True,
+    )
+    images = run.load_images(recipe)
+    steps = []
+
+    class Spy(Checkpoints):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            kernel = self.model.get_layer("binary").kernel
+            with lq.context.quantized_scope(True):
+                values = np.unique(tf.convert_to_tensor(kernel)).size
+            steps.append((values > 2, self.model.optimizer.binary_l2))
+            if epoch == 0 and not (tmp_path / "cut off").exists():
+                shutil.copytree(tmp_path / "run", tmp_path / "cut off")
+
+    monkeypatch.setattr(run, "Checkpoints", Spy)
+    (tmp_path / "run").mkdir()
+    unbroken = run.train(recipe, tmp_path / "run", images)
+    assert steps == [(True, 0.01), (False, 0), (False, 0)]
+    resumed = run.train(recipe, tmp_path / "cut off", images)
+    assert steps[3:] == [(False, 0), (False, 0)]
+    for one, other in zip(resumed.get_weights(), unbroken.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # Recipes.
 
 
@@ -400,6 +460,8 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"erasing": 1.5}, r"erasing=1\.5 must be from 0 to 1"),
         ({"label_smoothing": -0.1}, r"label_smoothing=-0\.1 must be from 0"),
         ({"erasing": 0.5, "is_streamed": True}, "erasing=0.5 is for images in memory"),
+        ({"two_steps": True, "epochs": 8}, "warmup_epochs=5 must be at least 0 and below half of"),
+        ({"two_steps": True, "epochs": 1, "warmup_epochs": 0}, "needs at least two epochs"),
         ({"ema": 0.9, "style": "zoo"}, r"ema=0\.9 is for the optimizer of style="),
         ({"kernel_rate": 2.0, "style": "zoo"}, r"kernel_rate=2\.0 is for the optimizer of style="),
     ],
@@ -414,7 +476,7 @@ def test_a_recipe_of_an_older_version(tmp_path):
     Recipe(seed=3).save(path)
     new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out"}
     new |= {"gradient_width", "rprelu", "channel_shift"}
-    new |= {"kernel_optimizer", "label_smoothing", "erasing", "ema"}
+    new |= {"kernel_optimizer", "label_smoothing", "erasing", "ema", "two_steps"}
     values = json.loads(path.read_text())
     path.write_text(json.dumps({name: values[name] for name in values.keys() - new}))
     assert Recipe.load(path) == Recipe(seed=3)
@@ -444,7 +506,8 @@ def test_held_out_images():
 
 def test_a_report_says_what_it_is_tested_on():
     figures = {"test_images": 5000, "keras_accuracy": 0.5, "keras_top5": None}
-    figures |= {"training_seconds": 0, "recipe": {"held_out": 5000, "binary_decay": 1e-4}}
+    recipe = Recipe(held_out=5000, binary_decay=1e-4)
+    figures |= {"training_seconds": 0, "recipe": asdict(recipe)}
     table = text.table(figures)
     assert "accuracy, Keras, 5,000 held-out training images  50.00%" in table
     assert "l2 on binary kernels" in table

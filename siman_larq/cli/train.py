@@ -61,6 +61,12 @@ _SHARED = (
         type=click.Choice(KERNEL_OPTIMIZERS),
         help="Of binary kernels; adam wants a --kernel-rate of about 0.01.  [default: sgd]",
     ),
+    click.option(
+        "--two-steps",
+        is_flag=True,
+        default=None,
+        help="Real weights for the first half of the epochs, binary ones from there.",
+    ),
     click.option("--label-smoothing", type=float, help="Share of labels.  [default: 0]"),
     click.option(
         "--erasing",

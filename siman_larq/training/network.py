@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import larq as lq
 import tensorflow as tf
 
 from siman_larq import models, zoo
@@ -28,7 +29,11 @@ def image_shape(recipe: Recipe) -> tuple[int, int, int]:
 
 @quantized(False)
 def build_model(
-    recipe: Recipe, num_classes: int, train_count: int | None = None, experiment: Any = None
+    recipe: Recipe,
+    num_classes: int,
+    train_count: int | None = None,
+    experiment: Any = None,
+    is_real: bool = False,
 ) -> tf.keras.Model:
     """The recipe's network, compiled with the recipe's optimizer; same seed, same weights.
 
@@ -40,6 +45,8 @@ def build_model(
         train_count: Number of training images, on which schedules by step depend.
         experiment: A zookeeper experiment whose `model`, and for recipes of style `"zoo"` whose
             optimizer, takes the place of the recipe's.
+        is_real: Whether binary kernels have their real weights, as in the first of two steps. Its
+            checkpoints fit the binary network.
 
     # Returns
         A compiled Keras model.
@@ -51,7 +58,10 @@ def build_model(
     policy = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(recipe.precision)
     try:
-        model = _network(recipe, num_classes) if experiment is None else _copy(experiment.model)
+        if experiment is None:
+            model = _network(recipe, num_classes, is_real)
+        else:
+            model = _copy(experiment.model)
         if experiment is not None and model.output_shape[-1] < num_classes:
             raise ValueError(
                 f"The network has {model.output_shape[-1]} outputs, the data set {num_classes} "
@@ -61,16 +71,20 @@ def build_model(
             model = synchronised(model)
         _set_width(model, recipe)
         steps = (train_count or recipe.batch_size) // recipe.batch_size
-        _compile(model, recipe, steps, experiment)
+        decay = recipe.binary_decay if is_real or not recipe.two_steps else 0.0
+        _compile(model, recipe, steps, experiment, decay)
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
-    if not recipe.binary_decay:
+    if not decay:
         check_no_l2(model)
     return model
 
 
-def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
-    def quantizer() -> SiMaNQuantizer:
+def _network(recipe: Recipe, num_classes: int, is_real: bool) -> tf.keras.Model:
+    def quantizer() -> lq.quantizers.Quantizer:
+        if is_real:
+            # By its precision the optimizer knows the kernel as one that will be binary.
+            return lq.quantizers.NoOp(precision=1)
         return SiMaNQuantizer(recipe.levels, recipe.threshold, code=recipe.code)
 
     def constraint() -> PercentileClip:
@@ -93,8 +107,6 @@ def _network(recipe: Recipe, num_classes: int) -> tf.keras.Model:
     return zoo.MODELS[recipe.model](
         input_shape=image_shape(recipe),
         num_classes=num_classes,
-        levels=recipe.levels,
-        threshold=recipe.threshold,
         kernel_quantizer=quantizer(),
         kernel_constraint=constraint(),
     )
@@ -119,7 +131,13 @@ def _copy(model: tf.keras.Model) -> tf.keras.Model:
     return made
 
 
-def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int, experiment: Any) -> None:
+def _compile(
+    model: tf.keras.Model,
+    recipe: Recipe,
+    steps_per_epoch: int,
+    experiment: Any,
+    binary_decay: float,
+) -> None:
     if recipe.style == "zoo":
         optimizer = zoo_optimizer(recipe, steps_per_epoch, experiment)
     else:
@@ -128,7 +146,7 @@ def _compile(model: tf.keras.Model, recipe: Recipe, steps_per_epoch: int, experi
             recipe.momentum,
             l2=recipe.weight_decay,
             spares_binary=True,
-            binary_l2=recipe.binary_decay,
+            binary_l2=binary_decay,
             kernel_rate=recipe.kernel_rate,
             kernel_optimizer=recipe.kernel_optimizer,
             use_ema=recipe.ema > 0,

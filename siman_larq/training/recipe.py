@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from siman_larq.choices import (
@@ -59,7 +59,7 @@ class Recipe:
         code: Code of binary kernels, as for `siman_larq.SiMaNQuantizer`.
         clamp: Which magnitudes `siman_larq.PercentileClip` clamps: `"both"` tails, the `"upper"`
             one, or `"none"`, where `clip_start` has no say and only a filter's mean goes.
-        binary_decay: Coupled l2 on binary kernels.
+        binary_decay: Coupled l2 on binary kernels; with `two_steps`, in the first half alone.
         kernel_rate: Factor of the learning rate for binary kernels.
         kernel_optimizer: `"sgd"`, or `"adam"` for binary kernels alone; see
             `siman_larq.training.CoupledDecaySGD`.
@@ -69,6 +69,9 @@ class Recipe:
             `siman_larq.data.train_batches`.
         ema: Momentum of a moving average of all weights but binary kernels, which is tested and
             saved in their place, such as 0.999; none if 0.
+        two_steps: Whether binary kernels keep their real weights for the first half of the epochs,
+            with binary activations, and become binary from there. Each half has a learning-rate
+            schedule of its own, and the second the clamp.
         gradient_width: Width of the gradient of `siman_larq.SampleSign`.
         centred: Whether the mean over the filters is taken off every binary convolution, as in
             `siman_larq.SiMaNConv2D`; in the package's own networks, as are the next two.
@@ -113,6 +116,7 @@ class Recipe:
     label_smoothing: float = 0.0
     erasing: float = 0.0
     ema: float = 0.0
+    two_steps: bool = False
     held_out: int = 0
 
     def __post_init__(self) -> None:
@@ -129,9 +133,11 @@ class Recipe:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is unknown; use one of {', '.join(allowed)}."
                 )
-        if not 0 <= self.warmup_epochs < max(self.epochs, 1):
+        least = self.epochs // 2 if self.two_steps else self.epochs
+        if not 0 <= self.warmup_epochs < max(least, 1):
+            half = "half of " if self.two_steps else ""
             raise ValueError(
-                f"warmup_epochs={self.warmup_epochs} must be at least 0 and below "
+                f"warmup_epochs={self.warmup_epochs} must be at least 0 and below {half}"
                 f"epochs={self.epochs}; give fewer with --warmup-epochs or more --epochs."
             )
         lowest = {"epochs": 1, "batch_size": 1, "seed": 0, "weight_decay": 0, "image_size": 1}
@@ -175,19 +181,33 @@ class Recipe:
                     f"{name}={getattr(self, name)} is for images in memory, and these are "
                     "streamed; leave it out."
                 )
-        for name in ("binary_decay", "kernel_rate", "kernel_optimizer", "ema"):
+        if self.two_steps and self.epochs < 2:
+            raise ValueError("two_steps=True needs at least two epochs, one for each; epochs=1.")
+        official = ("binary_decay", "kernel_rate", "kernel_optimizer", "ema", "two_steps")
+        for name in official:
             if self.style != "official" and getattr(self, name) != getattr(type(self), name):
                 raise ValueError(
                     f"{name}={getattr(self, name)} is for the optimizer of style='official', and "
                     f"style={self.style!r} has another; leave one of the two out."
                 )
 
+    @property
+    def real_epochs(self) -> int:
+        """How many epochs, the first, are trained with real weights."""
+        return self.epochs // 2 if self.two_steps else 0
+
     def learning_rate_at(self, epoch: int, *_: float) -> float:
         r"""The official schedule, by epoch.
 
-        With W warm-up epochs of E, and peak \\(\eta\\): \\(\eta (e + 1) / W\\) for e < W, then
+        In two steps each has a schedule of its own. With W warm-up epochs of E, and peak
+        \\(\eta\\): \\(\eta (e + 1) / W\\) for e < W, then
         \\(\eta / 2 \cdot (1 + \cos(\pi (e - s) / (E - s)))\\) with s = max(W - 1, 0).
         """
+        if self.two_steps:
+            before = self.real_epochs if epoch >= self.real_epochs else 0
+            epochs = self.epochs - before if before else self.real_epochs
+            step = replace(self, two_steps=False, epochs=epochs)
+            return step.learning_rate_at(epoch - before)
         if epoch < self.warmup_epochs:
             return self.learning_rate * (epoch + 1) / self.warmup_epochs
         start = max(self.warmup_epochs - 1, 0)

@@ -49,22 +49,39 @@ def train(
         The trained model, for one device.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    chief = is_chief(recipe.strategy)
-    log = CodeLog(folder if chief else None)
-    with strategy.scope():
-        model = build_model(recipe, images.num_classes, images.train_count, experiment)
-        checkpoints = Checkpoints(model, folder, chief, log.flipped)
-    done = checkpoints.restore()
-    if done < recipe.epochs:
-        callbacks = [*_settings(recipe, experiment), Stopwatch(), log, checkpoints]
-        with data.damage_explained(images):
-            _fit(recipe, folder, images, strategy, model, callbacks, done)
+    if epochs_done(folder) < recipe.real_epochs:
+        _train_step(recipe, folder, images, strategy, experiment, is_real=True)
+    model = _train_step(recipe, folder, images, strategy, experiment, is_real=False)
     if strategy is tf.distribute.get_strategy():
         return _finalised(model, recipe)
     # What writes files or converts runs in one process alone, which a spread model does not allow.
     single = build_model(recipe, images.num_classes, images.train_count, experiment)
     Checkpoints(single, folder, is_chief=False).restore()
     return _finalised(single, recipe)
+
+
+def _train_step(
+    recipe: Recipe,
+    folder: Path,
+    images: data.ImageSource,
+    strategy: tf.distribute.Strategy,
+    experiment: Any,
+    is_real: bool,
+) -> tf.keras.Model:
+    """Trains what is left of one of two steps, or of the only one."""
+    chief = is_chief(recipe.strategy)
+    log = CodeLog(folder if chief else None)
+    with strategy.scope():
+        model = build_model(recipe, images.num_classes, images.train_count, experiment, is_real)
+        checkpoints = Checkpoints(model, folder, chief, log.flipped)
+    done, end = checkpoints.restore(), recipe.real_epochs if is_real else recipe.epochs
+    if done < end:
+        # Real weights have no code to write down.
+        written = [Stopwatch(), checkpoints] if is_real else [Stopwatch(), log, checkpoints]
+        callbacks = [*_settings(recipe, experiment, is_real), *written]
+        with data.damage_explained(images):
+            _fit(recipe, folder, images, strategy, model, callbacks, done, end)
+    return model
 
 
 def _finalised(model: tf.keras.Model, recipe: Recipe) -> tf.keras.Model:
@@ -82,6 +99,7 @@ def _fit(
     model: tf.keras.Model,
     callbacks: list[tf.keras.callbacks.Callback],
     done: int,
+    end: int,
 ) -> None:
     shape = image_shape(recipe)
     steps = data.steps_per_epoch(images.train_count, recipe.batch_size)
@@ -92,7 +110,7 @@ def _fit(
             image_shape=shape,
             seed=recipe.seed,
             first_epoch=done,
-            epochs=recipe.epochs,
+            epochs=end,
             share=share,
         ),
     )
@@ -107,7 +125,7 @@ def _fit(
         model.fit(
             batches,
             initial_epoch=done,
-            epochs=recipe.epochs,
+            epochs=end,
             steps_per_epoch=steps,
             validation_data=evaluation(
                 images.eval_batches(batch_size=evaluation_batch(recipe), image_shape=shape)
@@ -119,12 +137,14 @@ def _fit(
         progress.close()
 
 
-def _settings(recipe: Recipe, experiment: Any) -> list[tf.keras.callbacks.Callback]:
+def _settings(
+    recipe: Recipe, experiment: Any, is_real: bool = False
+) -> list[tf.keras.callbacks.Callback]:
     """What changes from epoch to epoch."""
     by_epoch = schedule(recipe, experiment)
     rate = [tf.keras.callbacks.LearningRateScheduler(by_epoch)] if by_epoch else []
-    is_clamped = recipe.clip_start and recipe.clamp != "none"
-    clip = [ClipAnnealing(recipe.clip_start)] if is_clamped else []
+    is_clamped = recipe.clip_start and recipe.clamp != "none" and not is_real
+    clip = [ClipAnnealing(recipe.clip_start, recipe.real_epochs)] if is_clamped else []
     return [*rate, *clip, *([Averaged()] if recipe.ema else [])]
 
 

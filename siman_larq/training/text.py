@@ -23,7 +23,8 @@ def table(figures: dict[str, Any]) -> str:
     if figures["training_seconds"]:
         rows.append(("training time", _time(figures)))
     if recipe["binary_decay"]:
-        rows.append(("l2 on binary kernels", f"{recipe['binary_decay']:g}"))
+        when = " in the first half" if recipe["two_steps"] else ""
+        rows.append(("l2 on binary kernels", f"{recipe['binary_decay']:g}{when}"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
