@@ -13,6 +13,7 @@ from siman_larq import SiMaNConv2D, SiMaNQuantizer, analysis
 from siman_larq.analysis import CodeLog, activations, codes
 from siman_larq.analysis import statistics as s
 from siman_larq.analysis.activations import MARGIN_EDGES
+from siman_larq.conversion.patches import patched
 from siman_larq.filters import to_columns
 
 L = tf.keras.layers
@@ -80,6 +81,19 @@ class TestCodes:
         np.testing.assert_array_equal(
             found["transposed"].weights, to_columns(tf.convert_to_tensor(kernel), (-2,))
         )
+
+    def test_mixed_precision_has_the_codes_that_its_layers_have(self):
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        conv = lq.layers.QuantConv2D(8, 3, kernel_quantizer="siman", use_bias=False)
+        model = tf.keras.Sequential([L.Input((9, 9, 40)), conv])
+        seen = []
+        with patched([(conv, "convolution_op", lambda x, kernel: seen.append(kernel + 0) or x)]):
+            conv(tf.zeros([1, 9, 9, 40]))
+        (layer,) = codes(model)
+        expected = to_columns(tf.cast(seen[0], tf.float32)).numpy() > 0
+        np.testing.assert_array_equal(layer.code, expected)
+        # Rounded magnitudes tie at the threshold.
+        assert (layer.code != s.median_code(layer.weights)).any()
 
     def test_summary_is_the_mean_over_filters(self):
         model = tf.keras.Sequential([L.Input((8, 8, 3)), SiMaNConv2D(5, 3, name="conv")])

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from siman_larq._scopes import quantized
 from siman_larq.analysis import fits, statistics
+from siman_larq.bits.codes import read_dtype
 from siman_larq.conversion.patches import Patch, patched, quantized_variables
 from siman_larq.filters import Axes, axes_by_name, filter_axes, tell_axes, to_columns
 
@@ -129,8 +130,7 @@ def codes(model: tf.keras.Model) -> list[LayerCode]:
 
     # Returns
         One for each kernel, once where a layer is used several times. Kernels whose quantizer
-        gives a filter more than two values are left out, with a warning. Under mixed precision
-        codes are those of the float32 weights.
+        gives a filter more than two values are left out, with a warning.
 
     # Raises
         TypeError: if `model` is not a Keras model.
@@ -153,17 +153,17 @@ class Kernel:
         name: As in `LayerCode`.
         variable: Larq's variable.
         axes: The axes that tell its filters apart.
+        dtype: The type in which its layer hands it to the quantizer: mixed precision rounds.
     """
 
     name: str
     variable: Any
     axes: Axes
+    dtype: tf.DType
 
     def latent(self) -> np.ndarray:
         """Latent weights, shape `(n, filters)`."""
-        with quantized(False):
-            values = tf.convert_to_tensor(self.variable)
-        return to_columns(tf.cast(values, tf.float32), self.axes).numpy()
+        return to_columns(tf.cast(self._stored(), tf.float32), self.axes).numpy()
 
     def quantized(self) -> np.ndarray:
         """What the layer computes with, shape `(n, filters)`."""
@@ -171,8 +171,13 @@ class Kernel:
 
     def values(self) -> tf.Tensor:
         """What the layer computes with, in the kernel's shape; also in a graph."""
-        with unmeasured([self.variable.quantizer]), quantized(True), tf.name_scope(self.name):
-            return tf.cast(tf.convert_to_tensor(self.variable), tf.float32)
+        quantizer = self.variable.quantizer
+        with unmeasured([quantizer]):
+            return tf.cast(quantizer(tf.cast(self._stored(), self.dtype)), tf.float32)
+
+    def _stored(self) -> tf.Tensor:
+        with quantized(False):
+            return tf.convert_to_tensor(self.variable)
 
 
 def binary_kernels(model: tf.keras.Model) -> list[Kernel]:
@@ -192,8 +197,10 @@ def binary_kernels(model: tf.keras.Model) -> list[Kernel]:
     kernels: list[Kernel] = []
     left_out = []
     for variable in quantized_variables(model):
-        name, axes = _name_and_axes(variable, *owners.get(id(variable), (None, "")))
-        kernel = Kernel(name, variable, axes)
+        layer, attribute = owners.get(id(variable), (None, ""))
+        name, axes = _name_and_axes(variable, layer, attribute)
+        dtype = read_dtype(layer, variable) if layer else variable.dtype
+        kernel = Kernel(name, variable, axes, dtype)
         _check_finite(model, kernel)
         if _is_two_valued(kernel.quantized()):
             kernels.append(kernel)

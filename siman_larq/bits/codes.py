@@ -9,7 +9,7 @@ from larq.quantized_variable import QuantizedVariable
 
 from siman_larq._scopes import quantized
 
-__all__ = ["Recode", "Split", "equal", "quantizer_of", "recoder", "split"]
+__all__ = ["Recode", "Split", "equal", "quantizer_of", "read_dtype", "recoder", "split"]
 
 Recode = Callable[[np.ndarray], np.ndarray]
 Split = tuple[np.ndarray, np.ndarray, tuple[int, ...]]
@@ -26,14 +26,19 @@ class _Reader(tf.keras.layers.Layer):
         return self._read()
 
 
-def recoder(layer: tf.keras.layers.Layer, variable: QuantizedVariable) -> Recode:
-    """The function that makes the code of latent weights, as a layer does it when it is called."""
+def read_dtype(layer: tf.keras.layers.Layer, variable: QuantizedVariable) -> tf.DType:
+    """The type in which a layer hands latent weights to their quantizer."""
 
     def read() -> tf.Tensor:
         with quantized(False):
             return tf.convert_to_tensor(variable)
 
-    dtype = _Reader(read, dtype=layer.dtype_policy)(tf.zeros(())).dtype
+    return _Reader(read, dtype=layer.dtype_policy)(tf.zeros(())).dtype
+
+
+def recoder(layer: tf.keras.layers.Layer, variable: QuantizedVariable) -> Recode:
+    """The function that makes the code of latent weights, as a layer does it when it is called."""
+    dtype = read_dtype(layer, variable)
 
     def recode(latent: np.ndarray) -> np.ndarray:
         rounded = tf.cast(tf.constant(latent, variable.dtype), dtype)
