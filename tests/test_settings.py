@@ -29,6 +29,7 @@ from siman_larq.training import (
     CoupledDecaySGD,
     Recipe,
     SmoothedCrossentropy,
+    Teacher,
     build_model,
     recipe_for,
     run,
@@ -409,6 +410,55 @@ def test_two_steps(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+# A teacher.
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_teacher(tmp_path, softmax):
+    """A step on its answers, against the formula; the figures are those of the labels."""
+
+    def linear(classes, seed):
+        start = tf.keras.initializers.RandomNormal(seed=seed)
+        activation = "softmax" if softmax else None
+        layer = tf.keras.layers.Dense(classes, activation, kernel_initializer=start)
+        return tf.keras.Sequential([tf.keras.Input((5,)), layer])
+
+    teacher, student = linear(4, 1), linear(4, 2)
+    teacher.save(tmp_path / "model.keras")
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
+    student.compile(tf.keras.optimizers.SGD(0.5), loss)
+    x, y = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32), np.arange(6) % 4
+    answers, kernel = (np.asarray(m.layers[0].kernel) for m in (teacher, student))
+    targets = tf.nn.softmax(x @ answers / 3)
+    on_labels = student.evaluate(x, y, verbose=0)
+    expected = kernel - 0.5 * 3 * x.T @ (tf.nn.softmax(x @ kernel / 3) - targets) / 6
+    Teacher(str(tmp_path), temperature=3.0).teach(student)
+    figures = student.fit(x, y, batch_size=6, verbose=0).history
+    np.testing.assert_allclose(student.layers[0].kernel, expected, atol=1e-4)
+    assert figures["loss"] == [pytest.approx(on_labels, rel=1e-5)]
+    with pytest.raises(ValueError, match=r"has output_shape=\(None, 4\), and .*\(None, 3\)"):
+        Teacher(str(tmp_path)).teach(linear(3, 0))
+    with pytest.raises(ValueError, match="holds no model.keras; give the folder of a run"):
+        Teacher(str(tmp_path / "none"))
+
+
+def test_float_network_teaches(tmp_path, monkeypatch):
+    """By the recipe alone; what was taught is not bound to its teacher."""
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+    settings = {"epochs": 1, "batch_size": 16, "train_examples": 16, "test_examples": 8}
+    teacher = build_model(recipe_for("fashion_mnist_mini", is_float=True, **settings), 10)
+    assert binary_layers(teacher) == []
+    teacher.save(tmp_path / "model.keras")
+    (tmp_path / "run").mkdir()
+    taught = []
+    teach = Teacher.teach
+    monkeypatch.setattr(Teacher, "teach", lambda *args: taught.append(teach(*args)))
+    recipe = recipe_for("fashion_mnist_mini", teacher=str(tmp_path), **settings)
+    model = run.train(recipe, tmp_path / "run", run.load_images(recipe))
+    assert len(taught) == 1
+    assert "compute_loss" not in vars(model)
+
+
 # Recipes.
 
 
@@ -462,6 +512,10 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"erasing": 0.5, "is_streamed": True}, "erasing=0.5 is for images in memory"),
         ({"two_steps": True, "epochs": 8}, "warmup_epochs=5 must be at least 0 and below half of"),
         ({"two_steps": True, "epochs": 1, "warmup_epochs": 0}, "needs at least two epochs"),
+        ({"is_float": True, "code": "sign"}, "code='sign' is of binary layers, and is_float=True"),
+        ({"is_float": True, "model": "resnet18"}, "is_float=True is not for model='resnet18'"),
+        ({"teacher": "a", "label_smoothing": 0.1}, r"label_smoothing=0\.1 smooths labels, and a"),
+        ({"temperature": 2.0}, r"temperature=2\.0 is that of a teacher, and there is none"),
         ({"ema": 0.9, "style": "zoo"}, r"ema=0\.9 is for the optimizer of style="),
         ({"kernel_rate": 2.0, "style": "zoo"}, r"kernel_rate=2\.0 is for the optimizer of style="),
     ],
@@ -477,6 +531,7 @@ def test_a_recipe_of_an_older_version(tmp_path):
     new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out"}
     new |= {"gradient_width", "rprelu", "channel_shift"}
     new |= {"kernel_optimizer", "label_smoothing", "erasing", "ema", "two_steps"}
+    new |= {"teacher", "temperature", "is_float"}
     values = json.loads(path.read_text())
     path.write_text(json.dumps({name: values[name] for name in values.keys() - new}))
     assert Recipe.load(path) == Recipe(seed=3)

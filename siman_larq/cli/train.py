@@ -67,6 +67,17 @@ _SHARED = (
         default=None,
         help="Real weights for the first half of the epochs, binary ones from there.",
     ),
+    click.option(
+        "--teacher", type=_PATH, help="A run folder, whose network's answers to train on."
+    ),
+    click.option("--temperature", type=float, help="Of its answers.  [default: 1]"),
+    click.option(
+        "--float",
+        "is_float",
+        is_flag=True,
+        default=None,
+        help="A network of the same shape with real weights and activations, such as a teacher.",
+    ),
     click.option("--label-smoothing", type=float, help="Share of labels.  [default: 0]"),
     click.option(
         "--erasing",
@@ -226,8 +237,8 @@ def _typed(given: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     if "levels" in given:
         given["levels"] = tuple(int(level) for level in given["levels"].split(","))
-    if "data_dir" in given:
-        given["data_dir"] = str(given["data_dir"])
+    for name in given.keys() & {"data_dir", "teacher"}:
+        given[name] = str(given[name])
     if given.get("threshold") not in (None, "median", "angle"):
         try:
             given["threshold"] = float(given["threshold"])

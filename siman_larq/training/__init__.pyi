@@ -10,3 +10,4 @@ from .run import Run as Run
 from .run import create as create
 from .run import reopen as reopen
 from .run import train as train
+from .teacher import Teacher as Teacher

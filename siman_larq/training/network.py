@@ -19,7 +19,7 @@ from siman_larq.training.optimizer import CoupledDecaySGD
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_optimizer
 
-__all__ = ["build_model", "image_shape"]
+__all__ = ["build_model", "gives_softmax", "image_shape"]
 
 
 def image_shape(recipe: Recipe) -> tuple[int, int, int]:
@@ -93,6 +93,10 @@ def _network(recipe: Recipe, num_classes: int, is_real: bool) -> tf.keras.Model:
     if recipe.model in models.__all__:
 
         def conv(*args: Any, name: str, **kwargs: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+            if recipe.is_float:
+                kwargs.pop("input_quantizer", None)
+                settings = {"padding": "same", "use_bias": False, "name": name, **kwargs}
+                return tf.keras.layers.Conv2D(*args, **settings)
             parts: dict[str, Any] = {"name": name, "centred": recipe.centred}
             parts |= {"kernel_quantizer": quantizer(), "kernel_constraint": constraint()}
             layer = SiMaNConv2D(*args, **{**parts, **kwargs})
@@ -157,13 +161,13 @@ def _compile(
         metrics.append(tf.keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"))
     loss: tf.keras.losses.Loss
     if recipe.label_smoothing:
-        loss = SmoothedCrossentropy(not _gives_softmax(model), recipe.label_smoothing)
+        loss = SmoothedCrossentropy(not gives_softmax(model), recipe.label_smoothing)
     else:
-        loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_softmax(model))
+        loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not gives_softmax(model))
     model.compile(optimizer, loss, metrics=metrics, jit_compile=recipe.xla)
 
 
-def _gives_softmax(model: tf.keras.Model) -> bool:
+def gives_softmax(model: tf.keras.Model) -> bool:
     """Whether a model ends in probabilities, as those of Larq Zoo, and not in logits."""
     last = model.layers[-1]
     activation = getattr(last, "activation", None)

@@ -24,6 +24,20 @@ __all__ = ["Recipe", "evaluation_batch"]
 
 _OWN = tuple(name for name in CIFAR_MODELS + IMAGENET_MODELS if name not in ZOO_MODELS)
 
+_OF_BINARY = (
+    "levels",
+    "threshold",
+    "code",
+    "clamp",
+    "binary_decay",
+    "kernel_rate",
+    "kernel_optimizer",
+    "centred",
+    "channel_shift",
+    "gradient_width",
+    "two_steps",
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -72,6 +86,11 @@ class Recipe:
         two_steps: Whether binary kernels keep their real weights for the first half of the epochs,
             with binary activations, and become binary from there. Each half has a learning-rate
             schedule of its own, and the second the clamp.
+        teacher: The folder of a run whose trained network's answers are trained on, in place of the
+            labels; see `siman_larq.training.Teacher`.
+        temperature: By which logits of the network and its teacher are divided.
+        is_float: Whether weights and activations stay real: a network of the same shape, such as
+            for a teacher.
         gradient_width: Width of the gradient of `siman_larq.SampleSign`.
         centred: Whether the mean over the filters is taken off every binary convolution, as in
             `siman_larq.SiMaNConv2D`; in the package's own networks, as are the next two.
@@ -117,6 +136,9 @@ class Recipe:
     erasing: float = 0.0
     ema: float = 0.0
     two_steps: bool = False
+    teacher: str | None = None
+    temperature: float = 1.0
+    is_float: bool = False
     held_out: int = 0
 
     def __post_init__(self) -> None:
@@ -145,7 +167,7 @@ class Recipe:
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {low}.")
-        rates = ("learning_rate", "kernel_rate", "gradient_width")
+        rates = ("learning_rate", "kernel_rate", "gradient_width", "temperature")
         for name in (*rates, "momentum", "weight_decay", "clip_start", "binary_decay"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)} must be a finite number.")
@@ -164,7 +186,23 @@ class Recipe:
                 f"threshold={self.threshold!r} is one of magnitudes, and code={self.code!r} has "
                 "none; leave threshold out, or use code='magnitude'."
             )
-        for name in ("centred", "rprelu", "channel_shift"):
+        for name in _OF_BINARY if self.is_float else ():
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is of binary layers, and is_float=True leaves "
+                    "none; leave one of the two out."
+                )
+        if self.teacher is not None and self.label_smoothing:
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing} smooths labels, and a teacher's answers "
+                "take their place; leave one of the two out."
+            )
+        if self.teacher is None and self.temperature != 1:
+            raise ValueError(
+                f"temperature={self.temperature} is that of a teacher, and there is none; give a "
+                "teacher, or leave it out."
+            )
+        for name in ("centred", "rprelu", "channel_shift", "is_float"):
             if getattr(self, name) and self.model in ZOO_MODELS:
                 raise ValueError(
                     f"{name}=True is for the package's own networks, and model={self.model!r} is "
@@ -174,6 +212,11 @@ class Recipe:
             raise ValueError(
                 "rprelu=True is for networks with PReLU, and model='resnet18' has none; leave it "
                 "out, or use 'resnet20' or 'vgg_small'."
+            )
+        if self.is_float and self.model == "resnet18":
+            raise ValueError(
+                "is_float=True is not for model='resnet18', whose shortcuts take signs; use "
+                "'resnet20' or 'vgg_small'."
             )
         for name in ("held_out", "erasing"):
             if getattr(self, name) and self.is_streamed:

@@ -91,6 +91,8 @@ def _scaled_to_folder(smoke: bool) -> dict[str, Any]:
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    if settings.get("teacher") is not None:
+        settings["teacher"] = os.path.abspath(os.path.expanduser(settings["teacher"]))
     known = {field.name for field in fields(Recipe)}
     if unknown := set(settings) - known:
         raise TypeError(f"{sorted(unknown)} are no settings of a recipe; it has {sorted(known)}.")

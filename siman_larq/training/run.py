@@ -20,6 +20,7 @@ from siman_larq.training.network import build_model, image_shape
 from siman_larq.training.progress import Progress, Stopwatch, say
 from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.report import finish
+from siman_larq.training.teacher import Teacher
 from siman_larq.training.zoo_recipes import schedule
 
 __all__ = ["Run", "create", "load_images", "reopen", "train"]
@@ -52,7 +53,8 @@ def train(
     if epochs_done(folder) < recipe.real_epochs:
         _train_step(recipe, folder, images, strategy, experiment, is_real=True)
     model = _train_step(recipe, folder, images, strategy, experiment, is_real=False)
-    if strategy is tf.distribute.get_strategy():
+    # What a teacher taught would be bound to it.
+    if strategy is tf.distribute.get_strategy() and recipe.teacher is None:
         return _finalised(model, recipe)
     # What writes files or converts runs in one process alone, which a spread model does not allow.
     single = build_model(recipe, images.num_classes, images.train_count, experiment)
@@ -74,6 +76,8 @@ def _train_step(
     with strategy.scope():
         model = build_model(recipe, images.num_classes, images.train_count, experiment, is_real)
         checkpoints = Checkpoints(model, folder, chief, log.flipped)
+        if recipe.teacher is not None:
+            Teacher(recipe.teacher, recipe.temperature).teach(model)
     done, end = checkpoints.restore(), recipe.real_epochs if is_real else recipe.epochs
     if done < end:
         # Real weights have no code to write down.
@@ -143,7 +147,8 @@ def _settings(
     """What changes from epoch to epoch."""
     by_epoch = schedule(recipe, experiment)
     rate = [tf.keras.callbacks.LearningRateScheduler(by_epoch)] if by_epoch else []
-    is_clamped = recipe.clip_start and recipe.clamp != "none" and not is_real
+    has_codes = not (is_real or recipe.is_float)
+    is_clamped = recipe.clip_start and recipe.clamp != "none" and has_codes
     clip = [ClipAnnealing(recipe.clip_start, recipe.real_epochs)] if is_clamped else []
     return [*rate, *clip, *([Averaged()] if recipe.ema else [])]
 
@@ -265,7 +270,9 @@ def _check(
     data.Share(replicas=strategy.num_replicas_in_sync).of(recipe.batch_size)
     _settings(recipe, experiment)
     # Outside of the strategy, so that no other worker need take part.
-    build_model(recipe, images.num_classes, images.train_count, experiment)
+    model = build_model(recipe, images.num_classes, images.train_count, experiment)
+    if recipe.teacher is not None:
+        Teacher(recipe.teacher, recipe.temperature).teach(model)
     # So that layers without a name get the same ones when they are built to be trained.
     tf.keras.backend.reset_uids()
 
