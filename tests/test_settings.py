@@ -630,11 +630,18 @@ def test_batches_of_one_compiled_graph():
     def batch(seed, epoch, step):
         order = tf.reshape(pipeline.epoch_order(11, 8, seed, epoch), [2, 4])
         return pipeline.training_batch(
-            tf.constant(images), tf.constant(labels), order[step], seed, epoch, step, (6, 6, 3)
+            tf.constant(images),
+            tf.constant(labels),
+            order[step],
+            seed,
+            epoch,
+            step,
+            (6, 6, 3),
+            erasing=0.5,
         )
 
     expected = sd.train_batches(
-        data, batch_size=4, image_shape=(6, 6, 3), seed=-5, first_epoch=0, epochs=2
+        data, batch_size=4, image_shape=(6, 6, 3), seed=-5, first_epoch=0, epochs=2, erasing=0.5
     )
     for number, (x, y) in enumerate(expected):
         found = batch(*(tf.constant(n, tf.int64) for n in (-5, number // 2, number % 2)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.data.augmentation import ORDER, crop_and_flip, draw_seed, erase
 from siman_larq.data.images import ImageData, ImageShape
 
 __all__ = [
@@ -27,11 +28,6 @@ _STATISTICS = {
     1: ((0.449,), (0.226,)),
     3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-_CROP_PADDING = 4
-# What a random draw is for: it keeps the draws of one step independent of each other.
-_ORDER, _TOP, _LEFT, _FLIP = range(4)
-_ERASED_AREA = (0.02, 0.4)
-_LONGEST_ERASED = 1 / 0.3
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -135,7 +131,7 @@ def epoch_order(count: int, used: int, seed: int | tf.Tensor, epoch: tf.Tensor) 
     """
     keys = tf.random.stateless_uniform(
         [count],
-        _seed(seed, epoch, tf.constant(0, tf.int64), _ORDER),
+        draw_seed(seed, epoch, tf.constant(0, tf.int64), ORDER),
         minval=None,
         maxval=None,
         dtype=tf.int32,
@@ -173,9 +169,9 @@ def training_batch(
     """
     chosen = _pad_to_shape(tf.gather(images, indices), image_shape)
     if augment:
-        chosen = _crop_and_flip(chosen, seed, epoch, step)
+        chosen = crop_and_flip(chosen, seed, epoch, step)
     if erasing:
-        chosen = _erase(chosen, erasing, seed, epoch, step)
+        chosen = erase(chosen, erasing, seed, epoch, step)
     return _normalise(chosen, image_shape), tf.gather(labels, indices)
 
 
@@ -246,63 +242,6 @@ def _check_shape(shape: tuple[int, ...], image_shape: ImageShape) -> None:
         raise ValueError(
             f"Images of {shape[1]}x{shape[2]} pixels are larger than image_shape={image_shape}."
         )
-
-
-def _seed(seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor, purpose: int) -> tf.Tensor:
-    # One number per (epoch, step, purpose) while there are fewer than 2**32 steps per epoch.
-    return tf.stack([tf.convert_to_tensor(seed, tf.int64), (epoch * 2**32 + step) * 4 + purpose])
-
-
-def _crop_and_flip(
-    images: tf.Tensor, seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor
-) -> tf.Tensor:
-    batch_size, height, width = images.shape[:3]
-
-    def draw(purpose: int, limit: int) -> tf.Tensor:
-        return tf.random.stateless_uniform(
-            [batch_size, 1],
-            _seed(seed, epoch, step, purpose),
-            maxval=limit,
-            dtype=tf.int32,
-            alg="philox",
-        )
-
-    border = [_CROP_PADDING, _CROP_PADDING]
-    padded = tf.pad(images, [[0, 0], border, border, [0, 0]])
-    rows = draw(_TOP, 2 * _CROP_PADDING + 1) + tf.range(height)
-    columns = tf.range(width)
-    # A flip is a crop that is read from right to left.
-    columns = tf.where(draw(_FLIP, 2) == 1, columns[::-1], columns)
-    columns += draw(_LEFT, 2 * _CROP_PADDING + 1)
-    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
-    return tf.gather(cropped, columns, axis=2, batch_dims=1)
-
-
-def _erase(
-    images: tf.Tensor, probability: float, seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor
-) -> tf.Tensor:
-    batch_size, *size = images.shape[:3]
-    # Its own draws, as long as there are fewer than 2**31 steps per epoch.
-    chance, area, shape, *place = tf.unstack(
-        tf.random.stateless_uniform(
-            [5, batch_size, 1], _seed(seed, epoch, step + 2**31, _ORDER), alg="philox"
-        )
-    )
-    smallest, largest = _ERASED_AREA
-    side = tf.sqrt((smallest + (largest - smallest) * area) * size[0] * size[1])
-    # The logarithm of height over width is uniform.
-    stretch = tf.pow(_LONGEST_ERASED, shape - 0.5)
-    inside = [chance < probability, chance < probability]
-    for axis, (whole, length) in enumerate(
-        zip(size, (side * stretch, side / stretch), strict=True)
-    ):
-        length = tf.clip_by_value(tf.round(length), 1, whole)
-        first = tf.floor(place[axis] * (whole - length + 1))
-        positions = tf.range(whole, dtype=tf.float32)
-        inside[axis] &= (positions >= first) & (positions < first + length)
-    rows, columns = inside
-    erased = rows[:, :, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis, :, tf.newaxis]
-    return tf.where(erased, tf.zeros([], images.dtype), images)
 
 
 def _prepare(images: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:
