@@ -84,8 +84,16 @@ print(sorted({"tensorflow", "larq", "numpy"} & set(sys.modules)))
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     lines = process.stdout.splitlines()
-    assert lines.count(f"siman-larq, version {siman_larq.__version__}") == 7
-    for command in ("train-cifar", "train-imagenet", "convert", "verify", "bits", "tasks"):
+    assert lines.count(f"siman-larq, version {siman_larq.__version__}") == 8
+    for command in (
+        "train-cifar",
+        "train-imagenet",
+        "convert",
+        "verify",
+        "bits",
+        "published",
+        "tasks",
+    ):
         assert f"Usage: siman-larq {command} [OPTIONS]" in process.stdout
     assert lines[-1] == "[]"
 

@@ -1,13 +1,12 @@
 """The command that makes a 1-bit TFLite file."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from siman_larq.cli.inputs import PATH, load, require, say
+from siman_larq.cli.inputs import PATH, check_output, load, require, say
 from siman_larq.cli.start import SETTINGS, one_sentence, version
 
 __all__ = ["convert"]
@@ -48,7 +47,7 @@ def convert(
     """
     require(model)
     output = output or _beside(model)
-    _check_output(output, model, overwrite)
+    check_output(output, overwrite, model)
     settings = _settings(model, input_settings)
     network = load(model)
     say("converting, which takes a minute for large networks")
@@ -91,21 +90,6 @@ def _settings(model: Path, given: Path | None) -> dict[str, Any] | None:
         raise click.ClickException(f"{path} cannot be read as JSON settings ({error}).") from error
     say(f"taking {path} into the file")
     return settings
-
-
-def _check_output(output: Path, model: Path, overwrite: bool) -> None:
-    """Refuses what cannot be written, or must not be, before the model is read."""
-    folder = output.parent
-    if not folder.is_dir():
-        raise click.ClickException(f"There is no folder {folder} to write {output.name} to.")
-    if not os.access(folder, os.W_OK):
-        raise click.ClickException(f"No file can be written to {folder}; give another -o.")
-    if output.is_dir():
-        raise click.ClickException(f"{output} is a folder; give -o the name of a file.")
-    if output.exists() and output.samefile(model):
-        raise click.ClickException(f"{output} is the model itself; give another -o.")
-    if output.exists() and not overwrite:
-        raise click.ClickException(f"{output} exists; give another -o, or --overwrite.")
 
 
 def _has_fixed_sizes(network: Any) -> bool:

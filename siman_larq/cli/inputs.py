@@ -1,5 +1,6 @@
-"""What commands read, and what they say meanwhile."""
+"""What commands read and write, and what they say meanwhile."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import click
 
 from siman_larq.cli.start import start
 
-__all__ = ["PATH", "load", "require", "say"]
+__all__ = ["PATH", "check_output", "load", "require", "say"]
 
 PATH = click.Path(path_type=Path)
 
@@ -20,6 +21,27 @@ def say(doing: str) -> None:
 def require(path: Path) -> None:
     if not path.exists():
         raise click.ClickException(f"There is no {path}.")
+
+
+def check_output(output: Path, overwrite: bool, model: Path | None = None) -> None:
+    """Refuses what cannot be written, or must not be, before anything is made for it.
+
+    # Arguments
+        output: The file to write.
+        overwrite: Whether it may replace a file.
+        model: A file that it is made of, and must not replace.
+    """
+    folder = output.parent
+    if not folder.is_dir():
+        raise click.ClickException(f"There is no folder {folder} to write {output.name} to.")
+    if not os.access(folder, os.W_OK):
+        raise click.ClickException(f"No file can be written to {folder}; give another -o.")
+    if output.is_dir():
+        raise click.ClickException(f"{output} is a folder; give -o the name of a file.")
+    if output.exists() and model is not None and output.samefile(model):
+        raise click.ClickException(f"{output} is the model itself; give another -o.")
+    if output.exists() and not overwrite:
+        raise click.ClickException(f"{output} exists; give another -o, or --overwrite.")
 
 
 def load(path: Path) -> Any:

@@ -1,5 +1,7 @@
 """The paper's CIFAR networks, as the official code defines them."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from siman_larq.layers import SiMaNConv2D
@@ -26,6 +28,7 @@ def resnet20(
     num_classes: int = 10,
     conv: ConvLayer = SiMaNConv2D,
     activation: Activation = prelu,
+    weights: str | None = None,
 ) -> tf.keras.Model:
     """ResNet-20 with 18 binary convolutions and option-A shortcuts.
 
@@ -36,13 +39,17 @@ def resnet20(
             kernel_initializer=..., name=...)`.
         activation: Makes the activations, called as `activation(name)`; PReLU by default,
             `siman_larq.models.blocks.rprelu` for RPReLU.
+        weights: `None` for random weights, or the name of those that come with the package, such as
+            `"fashion_mnist"`, with which the network is built as it was trained; `siman-larq
+            published` lists them. All other arguments are then left out.
 
     # Returns
         A functional Keras model that gives logits. Counts for 10 classes: 267,264 binary
         weights, 271,194 trainable parameters in all.
 
     # Raises
-        ValueError: for maps that are too small or a number of classes below 2.
+        ValueError: for maps that are too small or a number of classes below 2; for weights that
+            are unknown, or beside other arguments.
 
     !!! example
         ```python
@@ -52,6 +59,10 @@ def resnet20(
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
+    if weights is not None:
+        return _trained(
+            "resnet20", weights, input_shape, num_classes, conv=conv, activation=activation
+        )
     check_shape(input_shape, num_classes, smallest=4)
 
     image = tf.keras.layers.Input(input_shape)
@@ -74,6 +85,7 @@ def resnet18(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     num_classes: int = 10,
     conv: ConvLayer = SiMaNConv2D,
+    weights: str | None = None,
 ) -> tf.keras.Model:
     """The CIFAR form of ResNet-18 with 19 binary convolutions, three of them shortcuts.
 
@@ -82,13 +94,17 @@ def resnet18(
         num_classes: Number of outputs.
         conv: Makes the binary convolutions, called as `conv(filters, kernel_size, strides=...,
             kernel_initializer=..., name=...)`; for shortcuts also with `input_quantizer=...`.
+        weights: `None` for random weights, or the name of those that come with the package, such as
+            `"fashion_mnist"`, with which the network is built as it was trained; `siman-larq
+            published` lists them. All other arguments are then left out.
 
     # Returns
         A functional Keras model that gives logits. Counts for 10 classes: 11,157,504 binary
         weights, 11,179,722 trainable parameters in all.
 
     # Raises
-        ValueError: for maps that are too small or a number of classes below 2.
+        ValueError: for maps that are too small or a number of classes below 2; for weights that
+            are unknown, or beside other arguments.
 
     !!! example
         ```python
@@ -98,6 +114,8 @@ def resnet18(
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
+    if weights is not None:
+        return _trained("resnet18", weights, input_shape, num_classes, conv=conv)
     check_shape(input_shape, num_classes, smallest=8)
 
     def conv_norm(x, filters, size, strides, names, **kwargs):
@@ -138,6 +156,7 @@ def vgg_small(
     num_classes: int = 10,
     conv: ConvLayer = SiMaNConv2D,
     activation: Activation = prelu,
+    weights: str | None = None,
 ) -> tf.keras.Model:
     """VGG-small with 5 binary convolutions.
 
@@ -148,13 +167,17 @@ def vgg_small(
             kernel_initializer=..., name=...)`.
         activation: Makes the activations, called as `activation(name)`; PReLU by default,
             `siman_larq.models.blocks.rprelu` for RPReLU.
+        weights: `None` for random weights, or the name of those that come with the package, such as
+            `"fashion_mnist"`, with which the network is built as it was trained; `siman-larq
+            published` lists them. All other arguments are then left out.
 
     # Returns
         A functional Keras model that gives logits. Counts for 10 classes and 32x32 images:
         4,571,136 binary weights, 4,663,562 trainable parameters in all.
 
     # Raises
-        ValueError: for maps that are too small or a number of classes below 2.
+        ValueError: for maps that are too small or a number of classes below 2; for weights that
+            are unknown, or beside other arguments.
 
     !!! example
         ```python
@@ -164,6 +187,10 @@ def vgg_small(
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
+    if weights is not None:
+        return _trained(
+            "vgg_small", weights, input_shape, num_classes, conv=conv, activation=activation
+        )
     check_shape(input_shape, num_classes, smallest=8)
     image = tf.keras.layers.Input(input_shape)
     x = float_conv(128, he_normal("fan_out"), name="conv0")(image)
@@ -179,3 +206,14 @@ def vgg_small(
         num_classes, kernel_initializer=normal, dtype="float32", name="linear"
     )(x)
     return tf.keras.Model(image, logits, name="vgg_small")
+
+
+def _trained(
+    network: str, weights: str, input_shape: tuple[int, int, int], num_classes: int, **parts: Any
+) -> tf.keras.Model:
+    # Loading takes what conversion is made of, and networks without weights do not need it.
+    from siman_larq.models.trained import trained
+
+    usual = {"conv": SiMaNConv2D, "activation": prelu}
+    own = {name: part for name, part in parts.items() if part is not usual[name]}
+    return trained(network, weights, input_shape, num_classes, **own)

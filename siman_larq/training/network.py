@@ -1,18 +1,14 @@
 """The recipe's network, compiled."""
 
-from collections.abc import Callable
 from typing import Any
 
-import larq as lq
 import tensorflow as tf
 
-from siman_larq import models, zoo
+from siman_larq import zoo
 from siman_larq._scopes import quantized
 from siman_larq.checks import check_no_l2
-from siman_larq.constraints import PercentileClip
-from siman_larq.layers import SiMaNConv2D
-from siman_larq.models.blocks import ChannelShift, rprelu
-from siman_larq.quantizers import SampleSign, SiMaNQuantizer
+from siman_larq.models.variants import NETWORKS, SETTINGS, kernel_parts, variant
+from siman_larq.quantizers import SampleSign
 from siman_larq.training.distribution import synchronised
 from siman_larq.training.losses import SmoothedCrossentropy
 from siman_larq.training.optimizer import CoupledDecaySGD
@@ -81,38 +77,20 @@ def build_model(
 
 
 def _network(recipe: Recipe, num_classes: int, is_real: bool) -> tf.keras.Model:
-    def quantizer() -> lq.quantizers.Quantizer:
-        if is_real:
-            # By its precision the optimizer knows the kernel as one that will be binary.
-            return lq.quantizers.NoOp(precision=1)
-        return SiMaNQuantizer(recipe.levels, recipe.threshold, code=recipe.code)
-
-    def constraint() -> PercentileClip:
-        return PercentileClip(tails="upper" if recipe.clamp == "upper" else "both")
-
-    if recipe.model in models.__all__:
-
-        def conv(*args: Any, name: str, **kwargs: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-            if recipe.is_float:
-                kwargs.pop("input_quantizer", None)
-                settings = {"padding": "same", "use_bias": False, "name": name, **kwargs}
-                return tf.keras.layers.Conv2D(*args, **settings)
-            parts: dict[str, Any] = {"name": name, "centred": recipe.centred}
-            parts |= {"kernel_quantizer": quantizer(), "kernel_constraint": constraint()}
-            layer = SiMaNConv2D(*args, **{**parts, **kwargs})
-            # One with an input quantizer of its own is given signs.
-            if not recipe.channel_shift or "input_quantizer" in kwargs:
-                return layer
-            return lambda x: layer(ChannelShift(name=f"{name}.shift")(x))
-
-        activation = {"activation": rprelu} if recipe.rprelu else {}
-        build = getattr(models, recipe.model)
-        return build(image_shape(recipe), num_classes, conv=conv, **activation)
+    if recipe.model in NETWORKS:
+        settings = {name: getattr(recipe, name) for name in SETTINGS}
+        return variant(
+            recipe.model,
+            image_shape(recipe),
+            num_classes,
+            is_real=is_real,
+            is_float=recipe.is_float,
+            **settings,
+        )
     return zoo.MODELS[recipe.model](
         input_shape=image_shape(recipe),
         num_classes=num_classes,
-        kernel_quantizer=quantizer(),
-        kernel_constraint=constraint(),
+        **kernel_parts(recipe.levels, recipe.threshold, recipe.code, recipe.clamp, is_real),
     )
 
 
