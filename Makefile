@@ -14,7 +14,7 @@ REQUIREMENTS := requirements/$(shell $(PYTHON) -c 'import sys; print("tf215" if 
 EMULATED = .pi
 LITERT_LOWEST = 1.1.2
 
-.PHONY: quickstart test lint compat packages docs benchmark clean wheels runtime-test emulate sanitize
+.PHONY: quickstart test notebooks lint compat packages docs benchmark clean wheels runtime-test emulate sanitize
 
 # Trains ResNet-20 on the embedded images, converts, verifies, prints a table.
 quickstart: $(VENV)/ready
@@ -22,6 +22,10 @@ quickstart: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(RUN) -m pytest -m "" -n 2
+
+# All of notebooks/, anew; the files are left as they are. What needs siman-runtime is skipped without it.
+notebooks: $(VENV)/ready
+	$(RUN) -m pytest --nbmake -n 2 notebooks
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

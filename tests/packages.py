@@ -90,7 +90,15 @@ def archives(tmp_path_factory):
 def test_archives_are_whole(archives):
     with tarfile.open(archives / f"siman_larq-{VERSION}.tar.gz") as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    for path in ("tests", "train", "siman_larq", "requirements", "tools", "benchmarks"):
+    for path in (
+        "tests",
+        "train",
+        "siman_larq",
+        "requirements",
+        "tools",
+        "benchmarks",
+        "notebooks",
+    ):
         for file in (ROOT / path).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 assert str(file.relative_to(ROOT)) in names
