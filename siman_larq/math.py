@@ -9,18 +9,17 @@ their first axis.
 """
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import tensorflow as tf
 
+from siman_larq.coding import coded
 from siman_larq.filters import Axes, checked_kernel, from_columns, to_columns
 from siman_larq.order_statistics import kth_smallest, kth_smallest_overall
-from siman_larq.scaling import Scaled, rescale, restore, to_float
+from siman_larq.scaling import rescale, restore, to_float
 from siman_larq.standardisation import (
     EPSILON,
     inverse_deviation,
-    inverse_deviations,
     remove_mean_and_variance,
 )
 
@@ -113,7 +112,7 @@ def magnitude_code(
     def is_high(centred: tf.Tensor) -> tf.Tensor:
         return _is_large(tf.abs(centred), threshold)
 
-    return _code(kernel, levels, filter_axes, is_high, lambda g, centred: g * tf.sign(centred))
+    return coded(kernel, levels, filter_axes, is_high, lambda g, centred: g * tf.sign(centred))
 
 
 def sign_code(
@@ -157,56 +156,7 @@ def sign_code(
     def is_high(centred: tf.Tensor) -> tf.Tensor:
         return _is_large(centred, "median") if balanced else centred >= 0
 
-    return _code(kernel, levels, filter_axes, is_high, lambda g, _: g)
-
-
-def _code(
-    kernel: tf.Tensor,
-    levels: tuple[float, float],
-    filter_axes: Axes,
-    is_high_where: Callable[[tf.Tensor], tf.Tensor],
-    to_standardised: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-) -> tf.Tensor:
-    """A code of the centred weights, and its gradient with respect to the standardised ones."""
-
-    @tf.custom_gradient
-    def code(kernel):
-        scaled = rescale(to_float(to_columns(kernel, filter_axes)))
-        weights = scaled.weights
-        mean = tf.reduce_mean(weights, axis=0)
-        centred = weights - mean
-        low, high = (tf.fill(mean.shape, tf.cast(level, mean.dtype)) for level in levels)
-        is_high = tf.cond(
-            _is_code(scaled, levels),
-            lambda: weights == high,
-            lambda: is_high_where(centred),
-        )
-        finite = tf.math.is_finite(mean)
-        high, low = (tf.where(finite, level, math.nan) for level in (high, low))
-        coded = from_columns(tf.where(is_high, high, low), kernel.shape, filter_axes)
-
-        def gradient(upstream):
-            upstream = tf.cast(to_columns(upstream, filter_axes), weights.dtype)
-            inverse, outer = inverse_deviations(centred, scaled)
-            downstream = to_standardised(upstream, centred) * outer
-            downstream = remove_mean_and_variance(downstream, centred, inverse, axes=[0])
-            downstream = from_columns(downstream, kernel.shape, filter_axes)
-            return tf.cast(downstream, kernel.dtype)
-
-        return tf.cast(coded, kernel.dtype), gradient
-
-    # Variables of mixed-precision layers are no tensors, and a custom gradient takes tensors.
-    return code(checked_kernel(kernel))
-
-
-def _is_code(scaled: Scaled, levels: tuple[float, float]) -> tf.Tensor:
-    """Whether all weights are levels; those of a filter that was moved are so if they are 0."""
-    is_moved = scaled.is_small | scaled.is_large
-    low, high = (
-        tf.where(~is_moved, tf.cast(level, scaled.weights.dtype), math.nan if level else 0.0)
-        for level in levels
-    )
-    return tf.reduce_all((scaled.weights == low) | (scaled.weights == high))
+    return coded(kernel, levels, filter_axes, is_high, lambda g, _: g)
 
 
 def _is_large(magnitudes: tf.Tensor, threshold: Threshold) -> tf.Tensor:
