@@ -158,7 +158,7 @@ def publish(
         input_shape=shape,
         num_classes=images.num_classes,
         input_settings=settings,
-        recipe=dataclasses.asdict(shown),
+        recipe=json.loads(json.dumps(dataclasses.asdict(shown))),
         train_images=trained.train_count,
         test_images=images.test_count,
         keras_accuracy=0.0,

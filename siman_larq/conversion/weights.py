@@ -53,6 +53,8 @@ def owned_weights(model: tf.keras.Model) -> list[tuple[tf.keras.layers.Layer, tf
     In the order of its layers, whichever of them are frozen.
     """
     parts = [part for part in (model, *model.submodules) if isinstance(part, tf.keras.layers.Layer)]
+    # Metrics are layers too, and no part of the network.
+    wanted = {id(weight) for weight in model.weights}
     owners: dict[int, tf.keras.layers.Layer] = {}
     for part in sorted(parts, key=lambda part: len(part.weights), reverse=True):
         # Of those with equally few weights the last, since what holds others comes before them.
@@ -60,6 +62,6 @@ def owned_weights(model: tf.keras.Model) -> list[tuple[tf.keras.layers.Layer, tf
     found: dict[int, tuple[tf.keras.layers.Layer, tf.Variable]] = {}
     for part in (*leaves(model), *parts):
         for weight in getattr(part, "weights", []):
-            if owners.get(id(weight)) is part:
+            if id(weight) in wanted and owners[id(weight)] is part:
                 found[id(weight)] = (part, weight)
     return list(found.values())
