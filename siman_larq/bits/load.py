@@ -53,8 +53,8 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
                 _check(weight, owner, variable)
         except BinaryFileError as error:
             raise BinaryFileError(
-                f"{path} does not fit model {model.name!r}: {error}. Nothing was changed; build "
-                "the model as the one that was saved."
+                f"{path} does not fit model {model.name!r}, which is unchanged: {error}; build it "
+                "as the one that was saved."
             ) from None
         for weight, (_, variable) in zip(stored, owned, strict=True):
             variable.assign(weight.values.astype(variable.dtype.base_dtype.as_numpy_dtype))
