@@ -250,6 +250,8 @@ class TestCodeLog:
         rest = fitted(model, unknown, first=2, epochs=3)
         assert rest["flips"] == whole["flips"][2:]
         assert np.isnan(rest["never_flipped"]).all()
+        rest = fitted(model, CodeLog(first_epoch=3), first=3, epochs=4)
+        assert np.isfinite(rest["never_flipped"]).all()
 
     def test_several_steps_at_a_time(self):
         with pytest.warns(UserWarning, match="steps_per_execution"):

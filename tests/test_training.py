@@ -190,3 +190,5 @@ class TestKilledRun:
         for path in (unbroken, folder):
             with open(path / "history.csv", newline="") as file:
                 assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
+        # Also which codes never flipped since the beginning.
+        assert (folder / "codes.csv").read_text() == (unbroken / "codes.csv").read_text()

@@ -73,7 +73,7 @@ class LayerCode:
     @cached_property
     def angle_optimal(self) -> np.ndarray:
         """From the magnitudes to the angle-optimal code, in degrees: the smallest there is."""
-        return statistics.angle_to_code(self.weights, statistics.optimal_code(self.weights))
+        return statistics.angle_to_code(self.weights, self._optimal)
 
     @cached_property
     def angle_sign(self) -> np.ndarray:
@@ -83,7 +83,11 @@ class LayerCode:
     @cached_property
     def best_fraction(self) -> np.ndarray:
         """The share of ones in the angle-optimal code."""
-        return statistics.best_fraction(self.weights)
+        return statistics.share_of_ones(self._optimal)
+
+    @cached_property
+    def _optimal(self) -> np.ndarray:
+        return statistics.optimal_code(self.weights)
 
     @cached_property
     def sign_correlation(self) -> np.ndarray:

@@ -48,6 +48,8 @@ class CodeLog(tf.keras.callbacks.Callback):
         folder: Where `codes.csv` goes, with a row for every epoch and layer and all figures of
             `LayerCode.summary`, and an event file for TensorBoard with the same. Rows of earlier
             epochs stay where a training goes on. `None`: neither is written.
+        first_epoch: The epoch in which codes are trained for the first time; what came before,
+            such as a step with real weights, had none.
 
     # Attributes
         flipped: Which codes have changed; put it into a `tf.train.Checkpoint` to keep
@@ -57,8 +59,9 @@ class CodeLog(tf.keras.callbacks.Callback):
         ValueError: at the beginning of training, for a model that is not built.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, first_epoch: int = 0) -> None:
         super().__init__()
+        self._first_epoch = first_epoch
         self.flipped = Flipped()
         self._folder = None if folder is None else Path(folder)
 
@@ -82,8 +85,8 @@ class CodeLog(tf.keras.callbacks.Callback):
 
     def _begin(self, epoch: int) -> None:
         shapes = [kernel.variable.shape for kernel in self._kernels]
-        if epoch == 0:
-            self.flipped.clear(shapes)
+        if epoch == self._first_epoch:
+            self.flipped.clear(shapes, epoch)
         self._changed = [tf.constant(mask) for mask in self.flipped.masks(shapes, epoch)]
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -158,10 +161,10 @@ class Flipped(tf.train.experimental.PythonState):
         self.is_known = False
         self._bits = b""
 
-    def clear(self, shapes: list[tf.TensorShape]) -> None:
+    def clear(self, shapes: list[tf.TensorShape], epoch: int) -> None:
         """At the beginning of a training."""
         self.is_known = True
-        self.keep([np.zeros(shape, bool) for shape in shapes], 0)
+        self.keep([np.zeros(shape, bool) for shape in shapes], epoch)
 
     def keep(self, masks: list[np.ndarray], epoch: int) -> None:
         """Takes the masks at the end of an epoch."""

@@ -84,10 +84,12 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     figures |= {"codes": _rows(codes), "activations": _rows(activations), "recipe": asdict(recipe)}
     write_atomically(folder / "report.json", json.dumps(figures, indent=2) + "\n")
     _draw(folder, tested, history, text.tested_on(asdict(recipe)))
-    pictures.save(analysis.plot_weights(codes), folder / "weights.png")
-    pictures.save(analysis.plot_angles(codes), folder / "angles.png")
-    pictures.save(analysis.plot_epochs(history), folder / "codes.png")
-    pictures.save(analysis.plot_margins(activations), folder / "margins.png")
+    if codes:
+        pictures.save(analysis.plot_weights(codes), folder / "weights.png")
+        pictures.save(analysis.plot_angles(codes), folder / "angles.png")
+        pictures.save(analysis.plot_epochs(history), folder / "codes.png")
+    if activations:
+        pictures.save(analysis.plot_margins(activations), folder / "margins.png")
     _draw_samples(folder, settings, images.class_names, sample, labels, predicted)
     write_atomically(folder / "report.md", text.markdown(figures, tested.names))
     table = text.table(figures)

@@ -72,7 +72,7 @@ def _train_step(
 ) -> tf.keras.Model:
     """Trains what is left of one of two steps, or of the only one."""
     chief = is_chief(recipe.strategy)
-    log = CodeLog(folder if chief else None)
+    log = CodeLog(folder if chief else None, first_epoch=recipe.real_epochs)
     with strategy.scope():
         model = build_model(recipe, images.num_classes, images.train_count, experiment, is_real)
         checkpoints = Checkpoints(model, folder, chief, log.flipped)

@@ -97,36 +97,7 @@ The first {tested_on(recipe)}, then others with a wrong answer (in red, with the
 ![Answers to {tested_on(recipe)}](samples.png)
 
 {_mistakes(figures, names)}
-
-## Codes
-
-![Latent weights and fits](weights.png)
-
-![Angle by share of ones](angles.png)
-
-{_table_of_layers(_CODES, figures["codes"])}
-
-Means over filters, of β the median. The *code* is what the layer computes with; the *sign* is that
-of the latent weights. β is the shape of the generalised normal distribution fitted to latent
-weights, 1 for Laplace and 2 for Gauss; beside it the log-likelihood of Laplace less that of Gauss,
-in nats a weight. Angles, in degrees, are between magnitudes |w - mean| and the code in use, the
-median code and the best there is, and between w and its sign. The correlation is that of code and
-sign, as a magnitude.
-
-![Codes over epochs](codes.png)
-
-Figures of every epoch and layer are in `codes.csv`.
-
-## Activations
-
-![Margins](margins.png)
-
-{_table_of_layers(_ACTIVATIONS, figures["activations"])}
-
-Of the inputs of binary layers, on some {tested_on(recipe)}: the share of +1, of channels that
-never change, and of inputs within one rounding of where their sign turns, on which Keras and a file
-may disagree. Of their outputs: the share of the variance that is common to all filters.
-"""
+{_about_codes(figures)}{_about_activations(figures)}"""
 
 
 _CODES = {
@@ -149,6 +120,48 @@ _ACTIVATIONS = {
     "within a rounding": ("within_rounding", ".1e"),
     "common to all filters": ("common_share", ".1%"),
 }
+
+
+def _about_codes(figures: dict[str, Any]) -> str:
+    if not figures["codes"]:
+        return ""
+    return f"""
+## Codes
+
+![Latent weights and fits](weights.png)
+
+![Angle by share of ones](angles.png)
+
+{_table_of_layers(_CODES, figures["codes"])}
+
+Means over filters, of β the median. The *code* is what the layer computes with; the *sign* is that
+of the latent weights. β is the shape of the generalised normal distribution fitted to latent
+weights, 1 for Laplace and 2 for Gauss; beside it the log-likelihood of Laplace less that of Gauss,
+in nats a weight. Angles, in degrees, are between magnitudes |w - mean| and the code in use, the
+median code and the best there is, and between w and its sign. The correlation is that of code and
+sign, as a magnitude.
+
+![Codes over epochs](codes.png)
+
+Figures of every epoch and layer are in `codes.csv`.
+"""
+
+
+def _about_activations(figures: dict[str, Any]) -> str:
+    if not figures["activations"]:
+        return ""
+    return f"""
+## Activations
+
+![Margins](margins.png)
+
+{_table_of_layers(_ACTIVATIONS, figures["activations"])}
+
+Of the inputs of binary layers, on some {tested_on(figures["recipe"])}: the share of +1, of
+channels that never change, and of inputs within one rounding of where their sign turns, on which
+Keras and a file may disagree. Of their outputs: the share of the variance that is common to all
+filters.
+"""
 
 
 def _table_of_layers(columns: dict[str, tuple[str, str]], rows: list[dict[str, Any]]) -> str:
