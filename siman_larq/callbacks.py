@@ -7,7 +7,7 @@ import tensorflow as tf
 from siman_larq.constraints import PercentileClip
 from siman_larq.filters import tell_axes
 
-__all__ = ["ClipAnnealing"]
+__all__ = ["ClipAnnealing", "percentile_clips"]
 
 
 class ClipAnnealing(tf.keras.callbacks.Callback):
@@ -44,7 +44,7 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
         self.start, self.first = start, first
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        if next(_percentile_clips(self.model), None) is None:
+        if next(percentile_clips(self.model), None) is None:
             raise ValueError(
                 f"ClipAnnealing: no layer of model {self.model.name!r} has a PercentileClip to "
                 "anneal; use SiMaNConv2D, or kernel_constraint=PercentileClip() in other layers."
@@ -54,11 +54,12 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         percent = self.start * (1 - (epoch - self.first) / (self.params["epochs"] - self.first))
-        for clip in _percentile_clips(self.model):
+        for clip in percentile_clips(self.model):
             clip.percent = percent
 
 
-def _percentile_clips(model: tf.keras.Model) -> Iterator[PercentileClip]:
+def percentile_clips(model: tf.keras.Model) -> Iterator[PercentileClip]:
+    """All `PercentileClip` of a model's layers."""
     for layer in model.submodules:
         # `kernel_constraint`, and `depthwise_constraint` and the like of other layers.
         yield from (value for value in vars(layer).values() if isinstance(value, PercentileClip))

@@ -48,6 +48,7 @@ class PercentileClip(tf.keras.constraints.Constraint):
     # Attributes
         percent: The value in force; assign to it to change it, also between steps of a compiled
             `fit`.
+        variable: The scalar that holds it, for training loops of one's own.
         filter_axes: The axes in force.
 
     # Raises
@@ -71,21 +72,21 @@ class PercentileClip(tf.keras.constraints.Constraint):
         self.tails = tails
         # A variable, so that a new value reaches training steps that are already traced.
         with tf.init_scope():
-            self._percent = tf.Variable(value, trainable=False, dtype=tf.float32, name="percent")
+            self.variable = tf.Variable(value, trainable=False, dtype=tf.float32, name="percent")
 
     @property
     def percent(self) -> float:
-        return float(self._percent.numpy())
+        return float(self.variable.numpy())
 
     @percent.setter
     def percent(self, value: float) -> None:
-        self._percent.assign(_checked_percent(value))
+        self.variable.assign(_checked_percent(value))
 
     def __call__(self, w: tf.Tensor) -> tf.Tensor:
         axes = self.filter_axes or axes_by_name(w)
         with quantized(False):
             w = tf.convert_to_tensor(w)
-        return clamp_magnitudes(w, self._percent, axes, self.tails)
+        return clamp_magnitudes(w, self.variable, axes, self.tails)
 
     def get_config(self) -> dict[str, Any]:
         axes = self.filter_axes and list(self.filter_axes)

@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument(
         "--note", action="append", default=[], help="a paragraph of the card on the training"
     )
+    parser.add_argument("--trained-on", help="the machine that trained it, if it is not this one")
     parser.add_argument("--data-licence", help="of the images, where it is not known")
     parser.add_argument("--package", type=Path, default=published.FOLDER, help="for .npz and .json")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of cards")
@@ -117,6 +118,7 @@ def publish(
     name: str,
     note: list[str],
     data_licence: str | None = None,
+    trained_on: str | None = None,
     package: Path = published.FOLDER,
     results: Path = RESULTS,
 ) -> Published:
@@ -127,6 +129,7 @@ def publish(
         name: What it is called from now on.
         note: Paragraphs of its card.
         data_licence: The licence of its images.
+        trained_on: The machine that trained it, if it is not this one.
         package: Where its weights go.
         results: Where the folder with its card goes.
 
@@ -173,7 +176,9 @@ def publish(
         content = _packed(model, Path(folder) / "weights.npz")
         built = untrained(record)
         siman_larq.load_binary(built, Path(folder) / "weights.npz")
-        report, labels = _tested(shown, run, Path(folder), model, built, images, trained)
+        report, labels = _tested(
+            shown, run, Path(folder), model, built, images, trained, trained_on
+        )
         record = dataclasses.replace(
             record,
             sha256=hashlib.sha256(content).hexdigest(),
@@ -208,6 +213,7 @@ def _tested(
     built: tf.keras.Model,
     images: data.ImageSource,
     trained: data.ImageSource,
+    trained_on: str | None,
 ) -> tuple[Report, np.ndarray]:
     """The run's report made anew, in the folder `run`, and its file on all test images."""
     again = folder / "run"
@@ -216,7 +222,7 @@ def _tested(
     shutil.copy(run / "history.csv", again)
     if (run / "codes.csv").exists():
         shutil.copy(run / "codes.csv", again)
-    print(finish(recipe, again, model, trained))
+    print(finish(recipe, again, model, trained, trained_on))
     inputs, labels = images.test_sample(images.test_count, model.input_shape[1:])
     if not np.array_equal(*(each.predict(inputs, 256, verbose=0) for each in (model, built))):
         raise ValueError("its weights do not give the same outputs once they are loaded back.")

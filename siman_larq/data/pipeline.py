@@ -18,6 +18,7 @@ __all__ = [
     "input_settings",
     "normalised_float",
     "prepare",
+    "prepared",
     "steps_per_epoch",
     "train_batches",
     "training_batch",
@@ -203,7 +204,7 @@ def eval_batches(
     with tf.device("/cpu:0"):
         tensors = (tf.constant(images), tf.constant(labels, tf.int64))
     dataset = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size)
-    return dataset.map(lambda x, y: (_prepare(x, image_shape), y)).prefetch(2)
+    return dataset.map(lambda x, y: (prepared(x, image_shape), y)).prefetch(2)
 
 
 def prepare(images: np.ndarray, image_shape: ImageShape = (32, 32, 3)) -> np.ndarray:
@@ -225,7 +226,7 @@ def prepare(images: np.ndarray, image_shape: ImageShape = (32, 32, 3)) -> np.nda
     """
     _check_shape(images.shape, image_shape)
     with tf.device("/cpu:0"):
-        return _prepare(tf.constant(images), image_shape).numpy()
+        return prepared(tf.constant(images), image_shape).numpy()
 
 
 def _check_shape(shape: tuple[int, ...], image_shape: ImageShape) -> None:
@@ -244,7 +245,8 @@ def _check_shape(shape: tuple[int, ...], image_shape: ImageShape) -> None:
         )
 
 
-def _prepare(images: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:
+def prepared(images: tf.Tensor, image_shape: ImageShape) -> tf.Tensor:
+    """As `prepare`, for tensors."""
     return _normalise(_pad_to_shape(images, image_shape), image_shape)
 
 

@@ -229,7 +229,7 @@ def _codes(arms: Sequence[ArmFigures]) -> str:
     head = {
         "entropy": "entropy of code, bit",
         "sign_entropy": "of latent signs, bit",
-        "beta": "beta (1 Laplace, 2 Gauss)",
+        "beta": "beta (1 Laplace, 2 Gauss, at most 32)",
         "angle": "angle to abs(w), degrees",
         "never_flipped": "never flipped, share",
     }

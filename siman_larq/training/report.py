@@ -40,7 +40,13 @@ _IMAGES, _SMALL, _FEW_IMAGES = 100, 64, 10
 
 
 @quantized(False)
-def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.ImageSource) -> str:
+def finish(
+    recipe: Recipe,
+    folder: Path,
+    model: tf.keras.Model,
+    images: data.ImageSource,
+    trained_on: str | None = None,
+) -> str:
     """Tests, converts and verifies a trained model and writes everything into its run folder.
 
     Everything is made anew, also where an earlier report is there, whole or in part. Without Larq
@@ -51,6 +57,7 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
         folder: The run folder.
         model: The trained model.
         images: The images it was trained and is tested on.
+        trained_on: The machine that trained it, if it is not this one.
 
     # Returns
         The final table, for people.
@@ -65,6 +72,8 @@ def finish(recipe: Recipe, folder: Path, model: tf.keras.Model, images: data.Ima
     sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)
     history = _history(folder / "history.csv")
     figures = _figures(recipe, images, tested) | _times(history)
+    if trained_on:
+        figures["machine"] = trained_on
     try:
         require("larq_compute_engine", extra="convert", purpose="The 1-bit file")
     except ImportError as error:

@@ -1,0 +1,131 @@
+"""Studies on a GPU: an epoch as one program of XLA is an epoch of `siman_larq.training`."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from siman_larq import SiMaNConv2D, data, order_statistics
+from siman_larq.studies.rows import read_rows
+from siman_larq.training import network, recipe_for, train
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "studies" / "compiled"))
+
+import collect
+import compute
+import export
+import selection
+from epoch import Epoch
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    def tiny(recipe, num_classes, is_real):
+        image = tf.keras.layers.Input([28, 28, 3])
+        x = tf.keras.layers.Conv2D(8, 5, strides=5, kernel_initializer="he_normal")(image)
+        x = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = SiMaNConv2D(8, 3, kernel_initializer="he_normal")(x)
+        x = tf.keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = tf.keras.layers.GlobalAveragePooling2D()(x)
+        return tf.keras.Model(image, tf.keras.layers.Dense(num_classes)(x))
+
+    monkeypatch.setattr(network, "_network", tiny)
+    return recipe_for(
+        "fashion_mnist_mini",
+        epochs=1,
+        batch_size=32,
+        train_examples=96,
+        test_examples=250,
+        image_size=28,
+        seed=3,
+    )
+
+
+def test_order_statistics_are_equal():
+    generator = np.random.default_rng(0)
+    for digits in (1, 8):
+        # With ties, and without.
+        x = tf.constant(np.round(generator.normal(size=(4, 50)), digits), tf.float32)
+        for k in (1, 17, 50):
+            assert np.array_equal(
+                selection.kth_smallest(x, k), order_statistics.kth_smallest(x, tf.constant(k))
+            )
+        for k in (1, 100, 199):
+            assert np.array_equal(
+                selection.kth_smallest_overall(tf.abs(x), tf.constant(k)),
+                np.sort(np.abs(x).ravel())[k - 1 : k + 1],
+            )
+
+
+def test_an_epoch_is_the_same(recipe, tmp_path):
+    images = data.load("fashion_mnist_mini", train_examples=96, test_examples=250)
+    model = train(recipe, tmp_path, data.MemorySource(images))
+    (row,) = csv.DictReader((tmp_path / "history.csv").open())
+
+    epoch = Epoch(recipe, images)
+    epoch.flips.begin()
+    epoch.traced()
+    arrays = (getattr(images, name) for name in export.IMAGES)
+    scalars = np.int64(3), np.int64(0), np.float32(recipe.learning_rate_at(0)), np.float32(15)
+    figures, right, _ = epoch.function(*map(tf.constant, (*arrays, *scalars)))
+    loss, accuracy, val_loss, flips = figures.numpy()
+    assert loss == pytest.approx(float(row["loss"]), rel=1e-4)
+    assert accuracy == pytest.approx(float(row["accuracy"]), abs=1e-6)
+    assert val_loss == pytest.approx(float(row["val_loss"]), rel=1e-3)
+    assert np.mean(right) == pytest.approx(float(row["val_accuracy"]), abs=0.01)
+    assert flips / epoch.flips.weights == pytest.approx(float(row["flips"]), abs=0.01)
+    assert flips > 0
+    for ours, expected in zip(epoch.model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
+def test_a_recipe_that_is_trained_otherwise_is_refused(recipe):
+    images = data.load("fashion_mnist_mini", train_examples=96, test_examples=100)
+    with pytest.raises(ValueError, match="250"):
+        Epoch(recipe, images)
+
+
+class Constant:
+    """In place of a program: every epoch is the same."""
+
+    machine = "a test"
+
+    def __init__(self):
+        self.about = {"weights": 1, "binary_weights": 4}
+        self.about |= {"kernels": [0], "codes": [1], "moved": [2]}
+
+    def place(self, arrays):
+        return list(arrays)
+
+    def epoch(self, images, state, *scalars):
+        return [np.array([1.0, 0.5, 2.0, 2.0]), np.arange(len(images[2])) < 5, *state]
+
+
+def test_rows_come_back(tmp_path):
+    images = {name: np.zeros([20, 1]) for name in export.IMAGES}
+    arrays = {
+        "w": np.array([[3.0], [-1], [2], [0]]),
+        "c": np.array([[1.0], [-1], [1], [-1]]),
+        "m": np.array([1.0, 0, 0, 0]),
+    }
+    job = {"programs": ["p", "p"], "study": "one", "phase": "main", "arm": "a", "setting": ""}
+    job |= {"rates": [0.1, 0.05], "clips": [0, 0], "count": 10, "held_out": 10, "every": 1}
+    job |= {"state": ["w", "c", "m"], "keep": True, "counts_flips": True}
+    out = tmp_path / "rows.jsonl"
+    for seed in (0, 1):
+        compute.carry_out(job | {"seed": seed}, {"p": Constant()}, images, arrays, out)
+    lines = out.read_text().splitlines()
+    # The second run was cut off.
+    out.write_text("\n".join(lines[:3]) + "\n")
+    collect.main([str(out), "--studies", str(tmp_path)], standalone_mode=False)
+    rows = read_rows(tmp_path / "results" / "one" / "epochs.csv")
+    assert [(row.seed, row.epoch) for row in rows] == [(0, 0), (0, 1)]
+    last = rows[-1]
+    assert (last.loss, last.val_accuracy, last.flips, last.never_flipped) == (1, 0.5, 0.5, 0.75)
+    assert last.entropy == 1
+    assert np.load(tmp_path / "weights-one-main-a-0.npz")["arr_0"].shape == (4, 1)
+    assert json.loads(lines[0])["val_loss"] is None
