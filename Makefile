@@ -8,8 +8,9 @@ VENV = .venv
 COMPAT = .venv-tf219
 DOCS = .venv-docs
 RUN = $(VENV)/bin/python
-# TensorFlow 2.15 has no wheel for Python 3.12.
-REQUIREMENTS := requirements/$(shell $(PYTHON) -c 'import sys; print("tf215" if sys.version_info < (3, 12) else "tf219")').txt
+# TensorFlow 2.15 has no wheel for Python 3.12, and much else no new one for 3.10.
+PINS = {10: "tf215-py310", 11: "tf215"}.get(sys.version_info[1], "tf219")
+REQUIREMENTS := requirements/$(shell $(PYTHON) -c 'import sys; print($(PINS))').txt
 
 EMULATED = .pi
 LITERT_LOWEST = 1.1.2
