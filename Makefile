@@ -26,7 +26,7 @@ test: $(VENV)/ready
 
 # All of notebooks/, anew; the files are left as they are. What needs siman-runtime is skipped without it.
 notebooks: $(VENV)/ready
-	$(RUN) -m pytest --nbmake -n 2 notebooks
+	$(RUN) -m pytest --nbmake --nbmake-timeout=1200 -n 2 notebooks
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
