@@ -17,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from siman_larq.analysis import statistics
 from siman_larq.analysis.activations import MARGIN_EDGES, LayerActivations
 from siman_larq.analysis.codes import LayerCode, mean
+from siman_larq.analysis.fits import MOST_BETA
 
 __all__ = [
     "epoch_axis",
@@ -70,7 +71,10 @@ def plot_weights(layers: Sequence[LayerCode]) -> Figure:
         axis.set_ylim(0, 1.25 * top)
         axis.set_yticks([])
         axis.spines[["left", "right", "top"]].set_visible(False)
-        _title(axis, f"{short(layer.name, 24)}\nβ = {layer.summary()['beta']:.2f}")
+        beta = layer.summary()["beta"]
+        # Where the fit ends: flatter than it can tell.
+        sign = "≥" if beta >= MOST_BETA else "="
+        _title(axis, f"{short(layer.name, 24)}\nβ {sign} {beta:.4g}")
     _legend(figure, axes if layers else [])
     figure.suptitle("Latent weights, in deviations of their filter", fontsize=11)
     return figure

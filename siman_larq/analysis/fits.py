@@ -14,11 +14,11 @@ from scipy import stats
 from scipy.optimize import elementwise
 from scipy.special import digamma, gammaln
 
-__all__ = ["NAMES", "Fits", "excess_kurtosis", "fit"]
+__all__ = ["MOST_BETA", "NAMES", "Fits", "excess_kurtosis", "fit"]
 
 NAMES = ("laplace", "norm", "gennorm")
 # Beyond, the likelihood hardly changes: 32 is as good as uniform.
-_LEAST, _MOST = 0.2, 32.0
+_LEAST, MOST_BETA = 0.2, 32.0
 # Columns whose powers are taken at once stay in the cache.
 _AT_ONCE = 1 << 18
 
@@ -140,7 +140,7 @@ def _gennorm(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         return 1 + (digamma(1 / beta) + np.log(beta * mean)) / beta - mean_of_logs / mean
 
     every = np.arange(len(largest))
-    least, most = (np.full(len(largest), bound) for bound in (_LEAST, _MOST))
+    least, most = (np.full(len(largest), bound) for bound in (_LEAST, MOST_BETA))
     rises, still_rises = slope(least, every) > 0, slope(most, every) > 0
     beta = np.where(rises, most, least)
     inside = np.flatnonzero(rises & ~still_rises)
