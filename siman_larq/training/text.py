@@ -136,10 +136,10 @@ def _about_codes(figures: dict[str, Any]) -> str:
 
 Means over filters, of β the median. The *code* is what the layer computes with; the *sign* is that
 of the latent weights. β is the shape of the generalised normal distribution fitted to latent
-weights, 1 for Laplace, 2 for Gauss, at most 32; beside it the log-likelihood of Laplace less that of Gauss,
-in nats a weight. Angles, in degrees, are between magnitudes |w - mean| and the code in use, the
-median code and the best there is, and between w and its sign. The correlation is that of code and
-sign, as a magnitude.
+weights, 1 for Laplace, 2 for Gauss, at most 32; beside it the log-likelihood of Laplace less that
+of Gauss, in nats a weight. Angles, in degrees, are between magnitudes |w - mean| and the code in
+use, the median code and the best there is, and between w and its sign. The correlation is that of
+code and sign, as a magnitude.
 
 ![Codes over epochs](codes.png)
 
