@@ -217,3 +217,9 @@ def test_the_file_of_a_published_network(name, tmp_path):
     model = getattr(models, record.network)(weights=record.weights)
     inputs = tf.random.normal([50, *record.input_shape]).numpy()
     assert siman_larq.verify(model, content, inputs).agreement >= 0.96
+
+
+def test_a_resnet20_is_published():
+    record = published.find("resnet20-fashion_mnist")
+    assert record.test_images == 10_000
+    assert record.keras_accuracy >= 0.91
