@@ -137,7 +137,7 @@ def test_the_command_that_repeats_a_training(settings):
     assert again == recipe
 
 
-def reported(recipe, folder, model, images):
+def reported(recipe, folder, model, images, trained_on=None):
     """In place of `siman_larq.training.report.finish`, whose figures take their time."""
     (folder / "model.tflite").write_bytes(siman_larq.convert(model))
     for name in ("report.md", "curves.png", "model.keras"):
