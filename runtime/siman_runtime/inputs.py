@@ -34,9 +34,7 @@ class Inputs:
 
     def batches(self, x: "Data | Iterator[Data]") -> "Iterator[Batch]":
         """The samples, as many at a time as the shapes say."""
-        if not self.shapes or not all(self.shapes):
-            raise ValueError("predict: the model has no inputs whose first axis counts samples.")
-        size = self.shapes[0][0]
+        size = self._batch_size()
         if isinstance(x, (np.ndarray, list)):
             groups = self._slices(x, size)
         elif hasattr(x, "__next__"):
@@ -53,6 +51,22 @@ class Inputs:
                     np.concatenate([v, np.repeat(v[-1:], size - count, axis=0)]) for v in values
                 ]
             yield values, count
+
+    def _batch_size(self) -> int:
+        if not self.shapes or not all(self.shapes):
+            told = f"inputs of shapes {self.shapes}" if self.shapes else "no inputs"
+            raise ValueError(
+                f"predict: the model has {told}, which do not all count samples by their first "
+                "axis: use ai_edge_litert with delegate()."
+            )
+        sizes = {shape[0] for shape in self.shapes}
+        if len(sizes) > 1 or 0 in sizes:
+            raise ValueError(
+                f"predict: the model's inputs {self.shapes} do not take equally many samples at a "
+                "time, at least 1: call resize with equal first axes, or use ai_edge_litert with "
+                "delegate()."
+            )
+        return self.shapes[0][0]
 
     def _slices(self, x: Data, size: int) -> Iterator[list[np.ndarray]]:
         inputs = self._checked([x] if isinstance(x, np.ndarray) else x)
@@ -115,7 +129,7 @@ class Inputs:
         if scale is not None:
             step = f"{scale:.6g}" if isinstance(scale, float) else scale
             return f"quantize real values, as round(x / {step}) + {self.zero_points[index]}"
-        return f"if that is what your values are, give x.astype(np.{dtype})"
+        return f"if that is what your values are, give x.astype('{dtype}')"
 
 
 def quantization(details: dict, key: str) -> "float | list | None":
@@ -132,7 +146,8 @@ def _sizes(shape: Any) -> "tuple[int, ...]":
 
 def _checked_shape(shape: Any, before: "tuple[int, ...]") -> "tuple[int, ...]":
     try:
-        sizes = [operator.index(size) for size in shape]
+        # bool is an int to Python.
+        sizes = [-1 if isinstance(size, bool) else operator.index(size) for size in shape]
     except TypeError:
         sizes = []
     if len(sizes) != len(before) or not all(0 < size < 2**31 for size in sizes):
@@ -143,6 +158,8 @@ def _checked_shape(shape: Any, before: "tuple[int, ...]") -> "tuple[int, ...]":
 
 
 def _array(value: Any) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError("predict: a masked array; give x.filled(value): the mask would be lost.")
     try:
         return np.asarray(value)
     except ValueError as error:

@@ -177,6 +177,8 @@ class Interpreter:
                 f"predict: the model takes inputs of any size, {self.input_signatures}: call "
                 "resize with the shapes of yours first."
             )
+        if not self._outputs:
+            raise ValueError("predict: the model has no outputs.")
         batches = self._inputs.batches(x)
         if verbose:
             batches = _progress(batches, _length(x))
@@ -188,6 +190,8 @@ class Interpreter:
 
     def _step(self, batch: list[np.ndarray], count: int) -> list[np.ndarray]:
         with self._lock:
+            if [value.shape for value in batch] != self.input_shapes:
+                raise ValueError("predict: resize was called in its midst.")
             with self._as_model_errors():
                 for place, value in zip(self._inputs.places, batch, strict=True):
                     self._interpreter.set_tensor(place, value)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ __all__ = ["METADATA_NAME", "Preparation", "load_picture", "preparation_of"]
 
 METADATA_NAME = "siman_input"
 """The name in a TFLite file's metadata under which siman-larq puts the content of `input.json`."""
+
+_MOST = 1e30  # what float32 computes with
 
 # Modes of Pillow whose values are from 0 to 255 and which have one way to grey and to RGB.
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
@@ -36,10 +37,11 @@ class Preparation:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            if not all(math.isfinite(value) for value in getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)}: finite numbers are allowed")
-        if not all(value > 0 for value in self.std):
-            raise ValueError(f"std={self.std}: above 0 is allowed")
+            values = getattr(self, name)
+            if not values or not all(abs(value) <= _MOST for value in values):
+                raise ValueError(f"{name}={values}: finite numbers, up to 1e30, are allowed")
+        if not all(value >= 1 / _MOST for value in self.std):
+            raise ValueError(f"std={self.std}: above 0, from 1e-30, is allowed")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop={self.crop}: above 0 and up to 1 is allowed")
         if len(self.picture_size) not in (0, 2) or not all(n > 0 for n in self.picture_size):
@@ -92,16 +94,31 @@ def _parsed(text: bytes, source: str) -> Preparation:
         if not isinstance(is_grey, bool):
             raise TypeError(f"is_grey={is_grey!r}")
         return Preparation(
-            mean=[float(v) for v in settings["mean"]],
-            std=[float(v) for v in settings["std"]],
-            labels=[str(v) for v in settings.get("class_names", [])],
-            crop=float(settings.get("crop", 1.0)),
-            picture_size=tuple(int(v) for v in settings.get("picture_size", ())),
+            mean=_list_of(settings, "mean", float),
+            std=_list_of(settings, "std", float),
+            labels=_list_of(settings, "class_names", str),
+            crop=_value(settings.get("crop", 1.0), "crop", float),
+            picture_size=tuple(_list_of(settings, "picture_size", int)),
             is_grey=is_grey,
             source=source,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"{source} is damaged ({error!r}): copy the run folder again.") from error
+
+
+def _list_of(settings: "dict[str, Any]", name: str, kind: type) -> list:
+    values = settings[name] if kind is float else settings.get(name, [])
+    if not isinstance(values, list):
+        raise TypeError(f"{name}={values!r}, which is no list")
+    return [_value(value, name, kind) for value in values]
+
+
+def _value(value: Any, name: str, kind: type) -> Any:
+    """A value of JSON as it is: text is no number there, nor are true and 32.7 whole numbers."""
+    is_number = kind is float and isinstance(value, int) and not isinstance(value, bool)
+    if type(value) is not kind and not is_number:
+        raise TypeError(f"{name}: {value!r} is no {kind.__name__}")
+    return kind(value)
 
 
 def load_picture(path: Path, shape: "tuple[int, ...]", preparation: Preparation) -> np.ndarray:

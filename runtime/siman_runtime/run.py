@@ -105,6 +105,8 @@ def _check_model(interpreter: Interpreter, preparation: Preparation) -> None:
         raise ModelError(f"The model's input {shape} is no picture (height, width, channels).")
     if int(np.prod(output[1:])) != output[-1]:
         raise ModelError(f"The model's output {output[1:]} is no list of scores, one for a class.")
+    _check_type("takes", interpreter.input_types[0], interpreter.input_scales[0])
+    _check_type("gives", interpreter.output_types[0], interpreter.output_scales[0])
     for name in ("mean", "std"):
         if len(getattr(preparation, name)) not in (1, shape[2]):
             raise ValueError(
@@ -113,6 +115,17 @@ def _check_model(interpreter: Interpreter, preparation: Preparation) -> None:
             )
     if preparation.labels and len(preparation.labels) != output[-1]:
         raise ValueError(f"{len(preparation.labels)} labels; the model has {output[-1]} classes.")
+
+
+def _check_type(verb: str, given: type, scale: "float | list | None") -> None:
+    """That values are real, or have one scale that makes them so: others would be misread."""
+    dtype: np.dtype = np.dtype(given)
+    has_scale = isinstance(scale, float) and 0 < scale < np.inf
+    if dtype != np.float32 and not (dtype in (np.int8, np.uint8, np.int16) and has_scale):
+        raise ModelError(
+            f"The model {verb} {dtype} with the scale {scale}; siman-run knows float32, and int8, "
+            "uint8 and int16 with one scale above 0: use siman_runtime.Interpreter."
+        )
 
 
 def _set_size(interpreter: Interpreter, preparation: Preparation) -> None:
@@ -131,11 +144,6 @@ def _prepared(interpreter: Interpreter, path: Path, preparation: Preparation) ->
     if dtype == np.float32:
         return values
     scale, zero_point = interpreter.input_scales[0], interpreter.input_zero_points[0]
-    if dtype.kind not in "iu" or not isinstance(scale, float):
-        raise ModelError(
-            f"The model takes {dtype} without a scale; siman-run knows float32, and int8 and uint8 "
-            "with one."
-        )
     limits = np.iinfo(dtype)
     return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
 
@@ -19,7 +20,16 @@ namespace {
 constexpr int kMostThreads = 64;
 
 struct Delegate : TfLiteDelegate {
-  std::shared_ptr<ThreadPool> pool;  // one for all partitions of an interpreter
+  // One for all partitions, of one interpreter or of several, which may be in several threads.
+  std::shared_ptr<ThreadPool> shared_pool(int threads) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (!pool) pool = ThreadPool::make(std::clamp(threads, 1, kMostThreads));
+    return pool;
+  }
+
+ private:
+  std::mutex mutex;
+  std::shared_ptr<ThreadPool> pool;
 };
 
 // What Python reads when the runtime's own message is lost.
@@ -50,12 +60,9 @@ void* init(TfLiteContext* context, const char* buffer, std::size_t) {
   Partition* partition = nullptr;
   guarded(context, [&] {
     const auto& params = *reinterpret_cast<const TfLiteDelegateParams*>(buffer);
-    auto& pool = static_cast<Delegate*>(params.delegate)->pool;
-    if (!pool) {
-      const int threads = std::clamp(context->recommended_num_threads, 1, kMostThreads);
-      pool = std::make_shared<ThreadPool>(threads);
-    }
-    partition = new Partition(context, params, chosen_kernel(), pool);
+    auto* delegate = static_cast<Delegate*>(params.delegate);
+    partition = new Partition(context, params, chosen_kernel(),
+                              delegate->shared_pool(context->recommended_num_threads));
   });
   return partition;
 }

@@ -19,6 +19,14 @@ inline void pause() {
 
 }  // namespace
 
+// A forked child has a copy of the pool but no workers: to join them, or to destroy what they wait
+// for, would last for ever. The copy's memory goes with the child.
+std::shared_ptr<ThreadPool> ThreadPool::make(int threads) {
+  return {new ThreadPool(threads), [](ThreadPool* pool) {
+            if (pool->process_ == getpid()) delete pool;
+          }};
+}
+
 ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back(&ThreadPool::serve, this);
 }
@@ -30,11 +38,17 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(std::int64_t units, std::int64_t grain, const Work& work) {
-  const std::int64_t threads = static_cast<std::int64_t>(workers_.size()) + 1;
-  if (threads == 1 || units <= grain) {
+  const bool is_alone = workers_.empty() || units <= grain || process_ != getpid();
+  if (is_alone || busy_.exchange(true)) {
     if (units > 0) work(0, units);
     return;
   }
+  divide(units, grain, work);
+  busy_ = false;
+}
+
+void ThreadPool::divide(std::int64_t units, std::int64_t grain, const Work& work) {
+  const std::int64_t threads = static_cast<std::int64_t>(workers_.size()) + 1;
   const std::int64_t share = std::max<std::int64_t>(units / (threads * kShares), 1);
   grain_ = (share + grain - 1) / grain * grain;
   units_ = units;

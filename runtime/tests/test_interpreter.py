@@ -1,7 +1,11 @@
 """The Python side: its interface, and what it says when something is wrong."""
 
 import importlib.metadata
+import os
 import re
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -143,6 +147,7 @@ def test_number_of_threads(threads):
         (np.zeros(SAMPLES.shape, np.uint8), r"uint8; the model takes float32: scale pixels"),
         (iter(np.zeros(SAMPLES.shape, np.int64)), r"int64; the model takes float32: scale pixels"),
         (SAMPLES > 0, "bool; the model takes float32"),
+        (np.ma.masked_array(SAMPLES, SAMPLES > 0), "a masked array"),
         (np.where(SAMPLES > 2, np.nan, SAMPLES), "input 0 holds NaN or infinite"),
         (np.where(SAMPLES > 2, -np.inf, SAMPLES), "input 0 holds NaN or infinite"),
         (np.where(SAMPLES > 2, 1e300, SAMPLES.astype(np.float64)), "input 0 holds NaN or inf"),
@@ -160,7 +165,7 @@ def test_real_values_of_any_width():
         np.testing.assert_array_equal(interpreter.predict(x), OP.expected(x.astype(np.float32)))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int16, np.int64])
 def test_int8_models_do_not_wrap(dtype):
     """200 would become -56."""
     op = Convolution(output=INT8, input=INT8)
@@ -207,7 +212,10 @@ def test_any_size(padding):
 
 @pytest.mark.parametrize(
     "shape",
-    [64, None, "abcd", (1, 6, 5), (0, 6, 5, 40), (1, -1, 5, 40), (1, 6.5, 5, 40), (2**40,) * 4],
+    [
+        *(64, None, "abcd", (1, 6, 5), (0, 6, 5, 40), (1, -1, 5, 40), (1, 6.5, 5, 40)),
+        *((1.5, 6, 5, 40), (True, 6, 5, 40), (2**40,) * 4),
+    ],
 )
 def test_shapes_that_are_none(shape):
     interpreter = Interpreter(OP.model())
@@ -237,6 +245,41 @@ def test_outputs_that_do_not_count_samples():
         Interpreter(b.build([x], [y])).predict(np.ones((1, 3), np.float32))
 
 
+@pytest.mark.parametrize(
+    ("shapes", "outputs", "message"),
+    [
+        ([], 1, " has no inputs, which"),
+        ([()], 1, r" has inputs of shapes \[\(\)\], which do not all count samples"),
+        ([(1, 3), ()], 1, r" has inputs of shapes \[\(1, 3\), \(\)\], which do not all count"),
+        ([(1, 3), (2, 3)], 1, r"'s inputs \[\(1, 3\), \(2, 3\)\] do not take equally many"),
+        (
+            [(0, 3)],
+            1,
+            r"'s inputs \[\(0, 3\)\] do not take equally many samples at a time, at least 1",
+        ),
+        ([(1, 3)], 0, " has no outputs"),
+    ],
+)
+def test_models_that_predict_does_not_serve(shapes, outputs, message):
+    b = Builder()
+    inputs = [b.tensor(shape, FLOAT) for shape in shapes]
+    y = b.tensor((1, 2), FLOAT)
+    b.reshape(b.constant(np.ones((2, 1), np.float32)), y)
+    interpreter = Interpreter(b.build(inputs, [y][:outputs]))
+    x = [np.ones((2, *shape[1:]), np.float32) for shape in shapes]
+    with pytest.raises(ValueError, match=f"predict: the model{message}"):
+        interpreter.predict(x)
+
+
+def test_resize_gives_inputs_equal_batches():
+    b = Builder()
+    inputs = [b.tensor((n, 3), FLOAT) for n in (1, 2)]
+    interpreter = Interpreter(b.build(inputs, [b.add(x, x) for x in inputs]))
+    interpreter.resize((2, 3), (2, 3))
+    x = np.arange(9, dtype=np.float32).reshape(3, 3)
+    np.testing.assert_array_equal(interpreter.predict([x, x + 1]), [2 * x, 2 * (x + 1)])
+
+
 @pytest.mark.parametrize("is_path", [True, False])
 def test_constants_are_not_written(tmp_path, is_path):
     """The memory of a constant is the file's, which the caller has."""
@@ -263,12 +306,76 @@ def test_unknown_ops_of_others(name):
 
 
 def test_threads_share_an_interpreter():
-    interpreter = Interpreter(OP.model())
-    inputs = [np.concatenate([OP.sample(seed)] * 3) for seed in range(4)]
+    """Between the inputs of one thread and its outputs no other one may come."""
+    op = Convolution(height=24, width=24, channels=64, filters=64)
+    interpreter = Interpreter(op.model())
+    inputs = [np.concatenate([op.sample(seed)] * 10) for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(interpreter.predict, inputs * 50))
-    expected = [OP.expected(x) for x in inputs] * 50
+        results = list(pool.map(interpreter.predict, inputs * 10))
+    expected = [np.concatenate([op.expected(x[:1])] * 10) for x in inputs] * 10
     np.testing.assert_array_equal(results, expected)
+
+
+def test_resize_in_the_midst_of_predict():
+    interpreter = Interpreter(OP.model())
+
+    def samples():
+        yield SAMPLES[0]
+        interpreter.resize((2, 6, 5, 40))
+        yield SAMPLES[1]
+
+    with pytest.raises(ValueError, match="predict: resize was called in its midst"):
+        interpreter.predict(samples())
+
+
+def test_interpreters_share_a_delegate():
+    """Each in a thread of its own: one has the pool, the others do their work alone."""
+    from ai_edge_litert.interpreter import Interpreter as LiteRt
+
+    op = Convolution(height=24, width=24, channels=64, filters=64)
+    shared, x = siman_runtime.delegate(), op.sample()
+    expected = op.expected(x)
+
+    def run(_):
+        interpreter = LiteRt(
+            model_content=op.model(), experimental_delegates=[shared], num_threads=3
+        )
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+        place = interpreter.get_output_details()[0]["index"]
+        for _ in range(300):
+            interpreter.invoke()
+            np.testing.assert_array_equal(interpreter.get_tensor(place), expected)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(run, range(3)))
+
+
+@pytest.mark.parametrize("leaves_by", ["del interpreter; os._exit(0)", "sys.exit()"])
+def test_a_forked_child_ends(tmp_path, leaves_by):
+    """It has no workers to wait for, and computes alone."""
+    np.savez(tmp_path / "case.npz", model=np.frombuffer(OP.model(), np.uint8), x=SAMPLES)
+    program = f"""
+import os, sys
+import numpy as np
+from siman_runtime import Interpreter
+case = np.load({str(tmp_path / "case.npz")!r})
+interpreter = Interpreter(case["model"].tobytes(), num_threads=2)
+before = interpreter.predict(case["x"])
+child = os.fork()
+if child == 0:
+    if not np.array_equal(interpreter.predict(case["x"]), before):
+        os._exit(1)
+    {leaves_by}
+else:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+    with subprocess.Popen([sys.executable, "-c", program], start_new_session=True) as process:
+        try:
+            assert process.wait(timeout=60) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail("the child hangs")
 
 
 def test_inputs_of_different_lengths():

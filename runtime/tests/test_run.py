@@ -161,6 +161,15 @@ def test_errors(folder, arguments, message):
         b'{"mean": [1], "std": [0]}',
         b'{"mean": [NaN], "std": [1]}',
         b'{"mean": [0], "std": [1], "is_grey": "false"}',
+        b'{"mean": ["0.5"], "std": [1]}',
+        b'{"mean": "05", "std": [1]}',
+        b'{"mean": [true], "std": [1]}',
+        b'{"mean": [], "std": [1]}',
+        b'{"mean": [0], "std": [1e-60]}',  # 0 in float32
+        b'{"mean": [0], "std": [1], "picture_size": [4.7, 4]}',
+        b'{"mean": [0], "std": [1], "picture_size": [1e400, 4]}',
+        b'{"mean": [0], "std": [1], "class_names": "abcd"}',
+        b'{"mean": [0], "std": [1], "class_names": {"0": "a", "1": "b"}}',
     ],
 )
 def test_damaged_settings(folder, settings):
@@ -350,3 +359,19 @@ def test_models_that_do_not_classify(tmp_path):
         main([str(tmp_path / "wide.tflite"), *rest])
     with pytest.raises(SystemExit, match="1 inputs and 2 outputs"):
         main([str(tmp_path / "two.tflite"), *rest])
+
+
+def test_values_without_a_scale_are_not_shown_as_shares(tmp_path):
+    """A softmax of raw int8, or pixels rounded to steps that nobody named, would be wrong."""
+    image_module.new("L", (4, 1)).save(tmp_path / "image.png")
+    rest = [str(tmp_path / "image.png"), "--mean", "0", "--std", "1"]
+    for scales, verb in (((None, 1.0), "takes"), ((1.0, None), "gives"), ((0.0, 1.0), "takes")):
+        b = Builder()
+        x, y = (
+            b.tensor(shape, np.int8, scale)
+            for shape, scale in zip([(1, 1, 4, 1), (1, 4)], scales, strict=True)
+        )
+        b.reshape(x, y)
+        (tmp_path / "model.tflite").write_bytes(b.build([x], [y]))
+        with pytest.raises(SystemExit, match=f"The model {verb} int8 with the scale (None|0.0); "):
+            main([str(tmp_path / "model.tflite"), *rest])
