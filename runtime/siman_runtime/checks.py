@@ -14,6 +14,9 @@ _VERSION_KNOWN = 1
 # Numbers of fields in TFLite's schema, version 3.
 _CODES, _SUBGRAPHS, _BUFFERS = 1, 2, 4
 _CUSTOM_CODE, _VERSION = 1, 2
+_TENSORS, _INPUTS = 0, 1  # of a subgraph
+_BUFFER = 2  # of a tensor
+_DATA, _OFFSET = 0, 1  # of a buffer
 # First bytes of what people give in place of a TFLite file.
 _OTHERS = {
     b"PK": "a .keras file (or another ZIP archive): convert it with siman-larq first",
@@ -56,8 +59,26 @@ def check_file(content: bytes) -> None:
                 raise ModelError(f"The model is damaged: it has no {name}. Copy it again.")
         for code in model.tables(_CODES):
             _check_op(code.data(_CUSTOM_CODE), code.number(_VERSION, "i"))
+        _check_inputs(model)
     except struct.error:
         raise ModelError("The model is damaged: a table is out of bounds. Copy it again.") from None
+
+
+def _check_inputs(model: Table) -> None:
+    """That no input is a constant: setting it would write into the caller's bytes."""
+    buffers = list(model.tables(_BUFFERS))
+    for graph in model.tables(_SUBGRAPHS):
+        tensors = list(graph.tables(_TENSORS))
+        for index in set(graph.numbers(_INPUTS)):
+            # The runtime refuses indices that are out of bounds, with its own words.
+            number = tensors[index].number(_BUFFER, "I") if 0 <= index < len(tensors) else 0
+            if number < len(buffers) and (
+                buffers[number].length(_DATA) or buffers[number].number(_OFFSET, "Q")
+            ):
+                raise ModelError(
+                    f"Input tensor {index} is a constant. The file is damaged: convert the model "
+                    "again."
+                )
 
 
 def _check_op(name: bytes, version: int) -> None:

@@ -52,6 +52,15 @@ class Table:
         for index in range(count):
             yield Table(self.content, self._target(start + 4 * index))
 
+    def length(self, field: int) -> int:
+        """Of a string or a vector, 0 if it is absent."""
+        return self._vector(field)[1]
+
+    def numbers(self, field: int) -> "tuple[int, ...]":
+        """A vector of int32, empty if it is absent."""
+        start, count = self._vector(field)
+        return struct.unpack_from(f"<{count}i", self.content, start)
+
     def _vector(self, field: int) -> "tuple[int, int]":
         place = self.place(field)
         if not place:

@@ -294,6 +294,14 @@ def test_constants_are_not_written(tmp_path, is_path):
         Interpreter(tmp_path / "model.tflite" if is_path else content)
 
 
+def test_inputs_are_no_constants():
+    """To set one would write into the caller's bytes."""
+    b = Builder()
+    x = b.constant(np.ones(OP.shape, np.float32))
+    with pytest.raises(ModelError, match="Input tensor 0 is a constant"):
+        Interpreter(b.build([x], [OP.append(b, x)]))
+
+
 @pytest.mark.parametrize("name", ["FlexErf", "Conv2D"])
 def test_unknown_ops_of_others(name):
     b = Builder()
