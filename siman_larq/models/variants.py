@@ -1,5 +1,6 @@
 """The paper's networks with other codes, clamps and shifts than the official ones."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,8 @@ from siman_larq.quantizers import SiMaNQuantizer
 
 __all__ = ["NETWORKS", "SETTINGS", "kernel_parts", "variant"]
 
-NETWORKS: dict[str, Callable[..., tf.keras.Model]] = {
-    name: getattr(module, name) for module in (cifar, imagenet) for name in module.__all__
-}
-"""The networks by name."""
+NETWORKS = tuple(name for module in (cifar, imagenet) for name in module.__all__)
+"""The names of the networks."""
 
 SETTINGS = ("levels", "threshold", "code", "clamp", "centred", "rprelu", "channel_shift")
 """The fields of a recipe that `variant` takes."""
@@ -81,4 +80,6 @@ def variant(
         return lambda x: layer(blocks.ChannelShift(name=f"{name}.shift")(x))
 
     activation = {"activation": blocks.rprelu} if rprelu else {}
-    return NETWORKS[name](input_shape, num_classes, conv=conv, **activation)
+    # As the package has it when it is asked for, where another may have been put in its place.
+    build = getattr(importlib.import_module("siman_larq.models"), name)
+    return build(input_shape, num_classes, conv=conv, **activation)
