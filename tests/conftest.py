@@ -1,7 +1,5 @@
 """What every test starts from."""
 
-import ctypes
-import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -32,16 +30,6 @@ def _fresh_state():
     with lq.context.quantized_scope(False):
         yield
     tf.keras.mixed_precision.set_global_policy("float32")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _memory_given_back():
-    """Models and their graphs, of which a thousand tests would keep 15 GB in a worker."""
-    yield
-    tf.keras.backend.clear_session()
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
