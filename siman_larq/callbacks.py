@@ -53,9 +53,13 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
             tell_axes(layer)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        percent = self.start * (1 - (epoch - self.first) / (self.params["epochs"] - self.first))
+        percent = self.percent_at(epoch, self.params["epochs"])
         for clip in percentile_clips(self.model):
             clip.percent = percent
+
+    def percent_at(self, epoch: int, epochs: int) -> float:
+        """The percentage in an epoch, from 0, of so many."""
+        return self.start * (1 - (epoch - self.first) / (epochs - self.first))
 
 
 def percentile_clips(model: tf.keras.Model) -> Iterator[PercentileClip]:

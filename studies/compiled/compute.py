@@ -1,11 +1,15 @@
 """Runs what `export.py` has exported, on whatever JAX finds; needs neither TensorFlow nor Keras.
 
-python studies/compiled/run.py bundle images.npz rows.jsonl --workers 16
+    python studies/compiled/compute.py bundle rows.jsonl --workers 16
+
+Several workers share a GPU best under NVIDIA's MPS. Rows of runs that were cut off stay in the
+file, and `collect.py` leaves them out.
 """
 
 import argparse
 import collections
 import fcntl
+import functools
 import importlib.util
 import json
 import lzma
@@ -23,6 +27,7 @@ IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
 ANALYSIS = Path(__file__).resolve().parents[2] / "siman_larq" / "analysis"
 
 
+@functools.cache
 def module_at(path: Path) -> Any:
     """A module of the package without the package, which imports TensorFlow."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -40,16 +45,14 @@ def figures_of(about: dict[str, Any], state: list[Any]) -> dict[str, float]:
     for kernel, code in zip(about["kernels"], about["codes"], strict=True):
         weights, bits = (np.asarray(state[i]) for i in (kernel, code))
         weights, bits = (a.reshape(-1, a.shape[-1]) for a in (weights, bits > 0))
-        beta = fits.fit(weights).beta
         rows.append(
             {
                 "entropy": np.nanmean(statistics.entropy(statistics.share_of_ones(bits))),
                 "sign_entropy": np.nanmean(
                     statistics.entropy(statistics.share_of_ones(statistics.signs(weights)))
                 ),
-                "beta": np.nanmedian(beta),
+                "beta": np.nanmedian(fits.fit(weights).beta),
                 "angle": np.nanmean(statistics.angle_to_code(weights, bits)),
-                "best_fraction": np.nanmean(statistics.best_fraction(weights)),
             }
         )
     return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
@@ -134,7 +137,7 @@ def carry_out(
 def images_of(job: dict[str, Any], images: Any) -> list[np.ndarray]:
     """The images of a run; held-out ones in the place of the first test images."""
     x, y, test_x, test_y = (images[name] for name in IMAGES)
-    held, count = job["held_out"], job["count"] or len(x) - job["held_out"]
+    held, count = job["held_out"], job["count"]
     if held:
         # As many as the program takes; those that are not held-out ones are not counted.
         test_x = np.concatenate([x[-held:], test_x[held:]])
@@ -194,7 +197,7 @@ def tasks_of(jobs: list[dict[str, Any]], longest: int) -> list[list[dict[str, An
         tasks += [part] if part else []
 
     def size(task: list[dict[str, Any]]) -> int:
-        return sum(len(job["rates"]) * (job["count"] or 60000) for job in task)
+        return sum(len(job["rates"]) * job["count"] for job in task)
 
     return sorted(tasks, key=size, reverse=True)
 

@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import click
 import numpy as np
 import tensorflow as tf
+from compute import IMAGES
 from epoch import Epoch
 from tqdm import tqdm
 
 from siman_larq import data
-from siman_larq.callbacks import percentile_clips
+from siman_larq.callbacks import ClipAnnealing, percentile_clips
 from siman_larq.studies.plan import PlannedRun
 from siman_larq.studies.reading import read
 from siman_larq.studies.rows import read_rows
@@ -71,9 +72,6 @@ def program_of(epoch: Epoch) -> tuple[bytes, dict[str, Any]]:
     }
 
 
-IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
-
-
 class Bundle:
     """Programs, initial states and jobs in one folder."""
 
@@ -99,8 +97,8 @@ class Bundle:
             key = hashlib.sha256(array.tobytes() + str(array.shape).encode()).hexdigest()[:16]
             self._arrays[key] = array
             state.append(key)
-        clip = 0.0 if recipe.clamp == "none" else recipe.clip_start
-        clips = [clip * (1 - (e - first) / (epochs - first)) * (e >= first) for e in range(epochs)]
+        clamp = ClipAnnealing(0.0 if recipe.clamp == "none" else recipe.clip_start, first)
+        clips = [clamp.percent_at(e, epochs) if e >= first else 0.0 for e in range(epochs)]
         self.jobs.append(
             {
                 "programs": names,
@@ -108,7 +106,7 @@ class Bundle:
                 **dict(zip(("phase", "arm", "seed", "setting"), run[:4], strict=True)),
                 "rates": [recipe.learning_rate_at(e) for e in range(epochs)],
                 "clips": clips,
-                "count": recipe.train_examples,
+                "count": recipe.train_examples or len(self._all["train_images"]) - recipe.held_out,
                 "held_out": recipe.held_out,
                 "state": state,
                 "keep": keep,
