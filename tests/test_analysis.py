@@ -15,6 +15,7 @@ from siman_larq.analysis import statistics as s
 from siman_larq.analysis.activations import MARGIN_EDGES
 from siman_larq.conversion.patches import patched
 from siman_larq.filters import to_columns
+from siman_larq.training import make_strategy
 
 L = tf.keras.layers
 CLIP = {"kernel_constraint": "weight_clip"}
@@ -262,7 +263,7 @@ class TestCodeLog:
 
     @pytest.mark.slow
     def test_on_two_devices(self):
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        with make_strategy("mirrored").scope():
             model = network()
         by_hand = ByHand()
         history = fitted(model, CodeLog(), by_hand)

@@ -89,6 +89,10 @@ class TestStrategies:
         alone = tf.distribute.MirroredStrategy(["CPU:0"])
         assert devices(alone) == "CPU:0; with one device, mirrored trains as single does"
 
+    def test_mirrored_is_one_in_a_process(self):
+        """Two would mix up each other's collective ops (test_layers.py trains with it too)."""
+        assert make_strategy("mirrored") is make_strategy("mirrored")
+
     def test_batches_that_cannot_be_divided(self):
         with pytest.raises(ValueError, match=r"batch_size=10.*among 4 replicas.*multiple of 4"):
             Share(0, 2, 2).of(10)

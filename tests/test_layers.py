@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from siman_larq import ClipAnnealing, PercentileClip, SampleSign, SiMaNConv2D, SiMaNQuantizer
 from siman_larq.math import magnitude_code, sample_sign
+from siman_larq.training import make_strategy
 
 LEVELS = [(0, 1), (-1, 1)]
 SHAPE = (8, 8, 4)
@@ -285,8 +286,8 @@ def test_mixed_precision_fit(dtype):
 def test_mirrored_strategy():
     results = []
     for strategy in (
-        tf.distribute.get_strategy(),
-        tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+        make_strategy("single"),
+        make_strategy("mirrored"),
     ):
         tf.keras.utils.set_random_seed(1)
         with strategy.scope():

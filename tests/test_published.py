@@ -212,7 +212,8 @@ def test_the_file_of_a_published_network(name, tmp_path):
     result = command(name, "--output", tmp_path / "model.tflite")
     assert result.exit_code == 0, result.output
     record, content = published.find(name), (tmp_path / "model.tflite").read_bytes()
-    assert len(content) == record.tflite_bytes
+    # The numbers in Keras's names of ops depend on what this process built before.
+    assert len(content) == pytest.approx(record.tflite_bytes, rel=1e-3)
     assert read_input_settings(content) == record.input_settings
     model = getattr(models, record.network)(weights=record.weights)
     inputs = tf.random.normal([50, *record.input_shape]).numpy()

@@ -1,5 +1,6 @@
 """Training on several devices or machines, by tf.distribute."""
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -30,9 +31,16 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if name == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(tuple(device.name for device in devices))
     _task()
     return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    # One for a process: a second would number its collective ops from the start again, and
+    # TensorFlow takes them for the first one's, of other shapes.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _task() -> tuple[dict[str, Any], dict[str, Any]]:
