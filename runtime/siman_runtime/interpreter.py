@@ -15,6 +15,7 @@ from siman_runtime import library
 from siman_runtime.checks import check_file, read_model
 from siman_runtime.errors import ModelError
 from siman_runtime.inputs import Batch, Data, Inputs, quantization
+from siman_runtime.traces import Traces
 
 __all__ = ["Interpreter"]
 
@@ -31,6 +32,7 @@ class Interpreter:
     # Arguments
         model: Path of the file, or its bytes.
         num_threads: Threads of all ops, 1 to 64.
+        trace: Whether `traced` tells what went into the binary convolutions.
 
     # Attributes
         input_types: NumPy types of the inputs.
@@ -47,7 +49,9 @@ class Interpreter:
         LibraryError: If the native library or ai-edge-litert is absent or unfit.
     """
 
-    def __init__(self, model: "str | os.PathLike | bytes", num_threads: int = 1) -> None:
+    def __init__(
+        self, model: "str | os.PathLike | bytes", num_threads: int = 1, trace: bool = False
+    ) -> None:
         _check_threads(num_threads)
         content = bytes(model) if isinstance(model, (bytes, bytearray)) else read_model(model)
         check_file(content)
@@ -56,6 +60,7 @@ class Interpreter:
 
         self._content = content  # the runtime reads it in place
         self._said = ""  # of errors, by now
+        self._traces = Traces() if trace else None
         self._lock = threading.Lock()  # of what lies between setting inputs and getting outputs
         with self._as_model_errors():
             self._interpreter = LiteRt(
@@ -121,6 +126,20 @@ class Interpreter:
     def output_zero_points(self) -> list:
         return [quantization(details, "zero_points") for details in self._outputs]
 
+    @property
+    def traced(self) -> "dict[int, np.ndarray]":
+        """What went into each binary convolution in this thread's last `predict`.
+
+        For the number of each LceBconv2d among the file's operators an int32 array of the shape
+        (samples, height, width, words): channel c is bit c % 32 of word c // 32, and 1 is -1.
+
+        # Raises
+            ValueError: for an interpreter made without `trace=True`.
+        """
+        if self._traces is None:
+            raise ValueError("traced: make the interpreter with trace=True.")
+        return self._traces.of_last_run()
+
     def resize(self, *shapes: "tuple[int, ...]") -> None:
         """Sets the inputs' shapes, one for each input, batch dimension included.
 
@@ -180,6 +199,8 @@ class Interpreter:
         if not self._outputs:
             raise ValueError("predict: the model has no outputs.")
         batches = self._inputs.batches(x)
+        if self._traces is not None:
+            self._traces.forget()
         if verbose:
             batches = _progress(batches, _length(x))
         results = [self._step(*batch) for batch in batches]
@@ -195,7 +216,9 @@ class Interpreter:
             with self._as_model_errors():
                 for place, value in zip(self._inputs.places, batch, strict=True):
                     self._interpreter.set_tensor(place, value)
-                self._interpreter.invoke()
+                share = count / len(batch[0])
+                with self._traces.step(share) if self._traces else contextlib.nullcontext():
+                    self._interpreter.invoke()
             outputs = [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
         size = len(batch[0])
         for output in outputs:

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
+
 from siman_runtime.errors import LibraryError
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "peak_bits_per_second",
     "profile",
     "profiled",
+    "trace",
+    "traced",
 ]
 
 LITERT_RANGE = ((1, 1, 2), (2, 4))
@@ -73,6 +77,11 @@ def _library() -> ctypes.CDLL:
         library.siman_profile.argtypes = [ctypes.c_bool]
         library.siman_profile_text.restype = ctypes.c_size_t
         library.siman_profile_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+        library.siman_trace.argtypes = [ctypes.c_bool]
+        library.siman_traced.restype = ctypes.c_size_t
+        pointers = [ctypes.POINTER(ctypes.c_int)] * 2
+        library.siman_traced_input.argtypes = [ctypes.c_size_t, *pointers]
+        library.siman_traced_input.restype = ctypes.POINTER(ctypes.c_int32)
     except AttributeError as error:
         raise LibraryError(f"{path} is not siman-runtime's native library ({error}).") from error
     return library
@@ -113,6 +122,21 @@ def profiled() -> "list[tuple[int, str, str, float]]":
     _library().siman_profile_text(text, size)
     rows = [line.split("\t") for line in text.value.decode().splitlines()]
     return [(int(tensor), op, dims, int(ns) / 1e9) for tensor, op, dims, ns in rows]
+
+
+def trace(on: bool) -> None:
+    """Starts or stops keeping what goes into the binary convolutions that this thread runs."""
+    _library().siman_trace(on)
+
+
+def traced() -> "list[tuple[int, np.ndarray]]":
+    """(operator, bits) of all binary convolutions that this thread ran since `trace(True)`."""
+    found = []
+    for index in range(_library().siman_traced()):
+        node, dims = ctypes.c_int(), (ctypes.c_int * 4)()
+        words = _library().siman_traced_input(index, node, dims)
+        found.append((node.value, np.ctypeslib.as_array(words, tuple(dims)).copy()))
+    return found
 
 
 def delegate():

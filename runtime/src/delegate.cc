@@ -11,6 +11,7 @@
 #include "profile.h"
 #include "tensors.h"
 #include "tflite_abi.h"
+#include "trace.h"
 
 #define SIMAN_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -163,4 +164,18 @@ SIMAN_EXPORT std::size_t siman_profile_text(char* text, std::size_t size) {
     text[length] = '\0';
   }
   return lines.size() + 1;
+}
+
+// What goes into the binary convolutions that this thread runs: kept from now on or no more, and
+// forgotten, by the first; how many there are by now; and each of them with its node and its four
+// dimensions, in the order in which they ran.
+SIMAN_EXPORT void siman_trace(bool on) { siman::Trace::of_this_thread().start(on); }
+
+SIMAN_EXPORT std::size_t siman_traced() { return siman::Trace::of_this_thread().inputs().size(); }
+
+SIMAN_EXPORT const void* siman_traced_input(std::size_t index, int* node, int* dims) {
+  const siman::Trace::Input& input = siman::Trace::of_this_thread().inputs().at(index);
+  *node = input.node;
+  std::copy(input.dims.begin(), input.dims.end(), dims);
+  return input.words.data();
 }

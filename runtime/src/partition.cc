@@ -8,6 +8,7 @@
 #include "error.h"
 #include "profile.h"
 #include "tensors.h"
+#include "trace.h"
 
 namespace siman {
 namespace {
@@ -53,6 +54,7 @@ void Partition::prepare(TfLiteContext* context) {
       inputs.push_back(known[index]);
     }
     step.dims = step.op->prepare(inputs);
+    step.dims_in = inputs[0];
     if (known.count(step.output) != 0) fail(step.op->name(), ": two ops write one tensor.");
     known[step.output] = step.dims;
   }
@@ -137,6 +139,10 @@ bool Partition::is_output(int index) const {
 }
 
 void Partition::run(Step& step, void* output) {
+  Trace& trace = Trace::of_this_thread();
+  if (trace.is_on() && step.op->name() == "LceBconv2d") {
+    trace.add(step.node, step.dims_in, step.data[0]);
+  }
   if (!Profile::instance().is_on()) {
     step.op->run(step.data, output, *pool_);
     return;

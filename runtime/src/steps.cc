@@ -86,6 +86,7 @@ Step make_step(TfLiteContext* context, int index, const Kernel& kernel) {
   } else {
     step.op = make_op(name, *found.node, kernel, inputs, output);
   }
+  step.node = index;
   step.inputs.assign(indices.begin(), indices.begin() + (is_add ? 2 : 1));
   step.output = outputs[0];
   step.type = output.type;

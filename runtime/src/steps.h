@@ -12,7 +12,9 @@ namespace siman {
 
 struct Step {
   std::unique_ptr<Op> op;
+  int node = 0;                // its number in the model
   std::vector<int> inputs;     // tensors that are no constants
+  Dims dims_in;                // of the first of them, once prepared
   int output = 0;
   Bounds bounds;               // of a sum
   Type type = Type::kFloat32;  // of the output
