@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from siman_runtime import self_test
 from siman_runtime.errors import LibraryError
 
 __all__ = [
-    "LITERT_RANGE",
-    "check_litert",
+    "LITERT_LOWEST",
+    "LITERT_NEXT",
     "delegate",
     "kernel_name",
     "last_error",
@@ -24,8 +25,11 @@ __all__ = [
     "traced",
 ]
 
-LITERT_RANGE = ((1, 1, 2), (2, 4))
-"""Lowest version of ai-edge-litert that works, and the first that is not tested."""
+LITERT_LOWEST = (1, 1, 2)
+"""The first version of ai-edge-litert that works."""
+
+LITERT_NEXT = (2, 4)
+"""The first that has not been seen; what it computes is tested in a process of its own."""
 
 _NAME = "libsiman_runtime.so"
 
@@ -34,18 +38,34 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-def check_litert() -> None:
-    """Raises `LibraryError` if ai-edge-litert is absent or of a version that is not tested."""
-    lowest, beyond = (".".join(map(str, version)) for version in LITERT_RANGE)
-    wanted = f'"ai-edge-litert>={lowest},<{beyond}"'
+def _wanted() -> str:
+    lowest, beyond = (".".join(map(str, version)) for version in (LITERT_LOWEST, LITERT_NEXT))
+    return f'"ai-edge-litert>={lowest},<{beyond}"'
+
+
+def _check_litert() -> str:
+    """The version of ai-edge-litert; raises `LibraryError` if there is none, or an old one."""
     try:
         found = importlib.metadata.version("ai-edge-litert")
     except importlib.metadata.PackageNotFoundError:
-        raise LibraryError(f"ai-edge-litert is not installed: pip install {wanted}") from None
-    if not LITERT_RANGE[0] <= _version(found) < LITERT_RANGE[1]:
+        raise LibraryError(f"ai-edge-litert is not installed: pip install {_wanted()}") from None
+    if _version(found) < LITERT_LOWEST:
         raise LibraryError(
-            f"ai-edge-litert {found} is not among the versions that siman-runtime knows the inside "
-            f"of: pip install {wanted}"
+            f"ai-edge-litert {found} is older than all that siman-runtime knows: pip install "
+            f"{_wanted()}"
+        )
+    return found
+
+
+@functools.cache
+def _check_ops(path: Path, kernel: str, litert: str) -> None:
+    """Raises `LibraryError` if ops do not compute what they must. The kernel is a new question."""
+    is_known = _version(litert) < LITERT_NEXT
+    fault = self_test.fault(path) if is_known else self_test.fault_apart(path)
+    if fault:
+        raise LibraryError(
+            f"ai-edge-litert {litert} does not run siman-runtime's ops ({kernel}) as it must: "
+            f"{fault}: pip install --force-reinstall siman-runtime {_wanted()}"
         )
 
 
@@ -155,8 +175,9 @@ def delegate():
     # Raises
         LibraryError: If the native library or ai-edge-litert is absent or unfit.
     """
-    check_litert()
-    kernel_name()
+    litert = _check_litert()
+    path = _path()
+    _check_ops(path, kernel_name(), litert)
     from ai_edge_litert.interpreter import load_delegate
 
-    return load_delegate(str(_path()))
+    return load_delegate(str(path))

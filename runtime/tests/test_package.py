@@ -58,9 +58,11 @@ def test_wheel_from_the_source_archive(tmp_path):
         names = archive.namelist()
         (metadata,) = (archive.read(n).decode() for n in names if n.endswith("/METADATA"))
         (commands,) = (archive.read(n).decode() for n in names if n.endswith("entry_points.txt"))
-    assert {"siman_runtime/libsiman_runtime.so", "siman_runtime/py.typed"} <= set(names)
+    for name in ("libsiman_runtime.so", "py.typed", "self_test.tflite"):
+        assert f"siman_runtime/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "Project-URL: " in metadata
+    assert "Requires-Dist: ai-edge-litert>=1.1.2\n" in metadata  # the self-test is the upper bound
     assert "Classifier: Programming Language :: Python :: 3.12" in metadata
     assert "siman-run" in commands
     assert "siman-bench" in commands
