@@ -211,7 +211,8 @@ def test_studies_of_the_project(path, tmp_path):
     )
     # Nothing is chosen on test images, and nothing else is tested on fewer than all of them.
     assert all(run.recipe.held_out == 5000 for run in runs if run.phase == "choose")
-    assert all(run.recipe.held_out == 0 for run in runs if run.phase != "choose")
+    chosen_on = ("choose", "main", "combine") if study.combine else ("choose",)
+    assert all((run.recipe.held_out > 0) == (run.phase in chosen_on) for run in runs)
     assert all(run.recipe.test_examples is None for run in runs)
     assert forecast(study, NOTHING, Selection()).splitlines()[-1].startswith(f"{len(runs)} runs")
 
@@ -233,6 +234,8 @@ def test_dose_of_decay_is_large_enough_to_show():
         ("epochs = 2", "epoch = 2", r"\[recipe\] has the unknown key 'epoch'"),
         ("train_examples = 32", "", "lacks the key 'train_examples'"),
         ("levels = [0, 1]", "level = [0, 1]", "unknown key 'level'"),
+        ('name = "01"', 'name = "a+b"', "becomes a folder's"),
+        ('"Levels"', '"Levels"\ncombine = "best"', "not on test images; give .recipe. held_out"),
         ("levels = [0, 1]", 'model = "resnet"', "arm '01': model='resnet' is unknown"),
         ("levels = [0, 1]", 'epochs = "many"', "arm '01'"),
         ('name = "01"', 'name = "pm1"', "two arms have the name 'pm1'"),
@@ -286,6 +289,134 @@ def test_choice_is_the_best_on_held_out_images(tmp_path):
     # A trial that diverged is never chosen.
     diverged = [row for row in rows if row.run != trials[-1][:4]] + [Row(*trials[-1][:4], 0)]
     assert choose(study, diverged)["01"][0] == "0.1"
+
+
+COMBINE = (
+    TINY[: TINY.index("[[arms]]")].replace("[recipe]", 'combine = "best"\n[recipe]\nheld_out = 50')
+    + """
+[finals]
+arms = ["best", "plain"]
+seeds = [0, 1, 2]
+epochs = 3
+held_out = 0
+
+[[arms]]
+name = "plain"
+
+[[arms]]
+name = "wide"
+gradient_width = 2.0
+
+[[arms]]
+name = "wider"
+gradient_width = 3.0
+
+[[arms]]
+name = "worse"
+centred = true
+
+[[arms]]
+name = "slow"
+kernel_rate = 0.5
+
+[[arms]]
+name = "smooth"
+label_smoothing = 0.1
+
+[[tests]]
+kind = "greater"
+says = "best is better"
+phase = "final"
+arm = "best"
+than = "plain"
+"""
+)
+GAINS = {"wide": 0.03, "wider": 0.05, "worse": -0.01, "slow": 0.02, "smooth": 0.04, "plain": 0}
+
+
+def ending_at(run):
+    """The rows of a run; "slow" gains alone and costs more than that beside others."""
+    gain = sum(GAINS[part] for part in run.arm.split("+"))
+    if "+slow" in run.arm:
+        gain -= 0.03
+    return rows_of(run, 0.7 + gain + 0.001 * run.seed * (1 + len(run.arm) % 3))
+
+
+def test_levers_are_put_together_while_they_gain(tmp_path, monkeypatch):
+    study = written(tmp_path, COMBINE)
+    made = []
+
+    def make(study, run, output):
+        made.append(run)
+        return True
+
+    monkeypatch.setattr(making, "_make", make)
+    monkeypatch.setattr(
+        making, "rows_of", lambda study, run, output: ending_at(run) if run in made else []
+    )
+    said = carry_out(study, NOTHING, Selection())
+    assert said == f"{len(made)} runs made; all that were asked for are done."
+    arms = [(run.phase, run.arm) for run in made]
+    assert arms[:18] == [("main", arm.name) for arm in study.arms for _ in range(3)]
+    # The best first; "wide" sets what "wider" has set, "worse" does not gain.
+    tried = ["wider+smooth", "wider+smooth+slow"]
+    assert arms[18:24] == [("combine", name) for name in tried for _ in range(3)]
+    assert arms[24:] == [("final", name) for name in ("wider+smooth", "plain") for _ in range(3)]
+    assert {run.recipe.held_out for run in made[:24]} == {50}
+    final = made[24].recipe
+    assert (final.gradient_width, final.label_smoothing, final.kernel_rate) == (3, 0.1, 1)
+    assert (final.epochs, final.held_out) == (3, 0)
+
+    write_report(study, NOTHING)
+    text = (study.results / "report.md").read_text()
+    assert "'best' is wider+smooth: gradient_width 3.0, label_smoothing 0.1." in text
+    assert "## Runs: accuracy on held-out training images, %" in text
+    assert "## Arms put together: accuracy on held-out training images, %" in text
+    assert "## Finals: accuracy on the test images, %" in text
+    assert "No run is missing" in text
+    (test,) = json.loads((study.results / "summary.json").read_text())["tests"]
+    assert test["verdict"] == "holds"
+    assert test["figures"]["mean"] == pytest.approx(0.05 + 0.04 - 0.002)  # of the seeds
+
+
+def test_levers_wait_for_their_runs(tmp_path):
+    study = written(tmp_path, COMBINE)
+    first = study.runs()
+    assert {run.phase for run in first} == {"main", "final"}
+    assert {run.arm for run in first if run.phase == "final"} == {"plain"}
+    assert "with + in their names stand for them" in forecast(study, NOTHING, Selection())
+    rows = [row for run in first for row in ending_at(run)]
+    second = study.runs(rows)
+    assert {run.arm for run in second if run.phase == "combine"} == {"wider+smooth"}
+    # One that diverged gains nothing.
+    (lost,) = (run for run in second if run.phase == "combine" and run.seed == 0)
+    others = [row for run in second if run != lost for row in ending_at(run)]
+    rows = [*others, Row(*lost[:4], 0)]
+    assert study.combination(rows).trials == ("wider+smooth", "wider+slow")
+    # Where nothing gains the finals are the reference's, once.
+    rows = [row for run in first for row in rows_of(run, 0.7)]
+    assert study.combination(rows) == ((), "plain")
+    finals = [run.arm for run in study.runs(rows) if run.phase == "final"]
+    assert finals == ["plain"] * 3
+    found = find(study, rows)
+    assert found.decisions[0].verdict == "not shown"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('combine = "best"', 'combine = "wide"', "combine='wide' is an arm's name"),
+        ('["best", "plain"]', '["wide", "plain"]', r"'best' must be among \[finals\] arms"),
+        ("held_out = 0", "", "must have held_out = 0"),
+        ('"plain"\n', '"plain"\nclip_start = 1.0\n', "reference 'plain' has settings"),
+        ("label_smoothing = 0.1", 'style = "zoo"', "'slow' and 'smooth' cannot be combined"),
+        ('phase = "final"', 'phase = "combine"', "phase='combine' is not one of this study"),
+    ],
+)
+def test_what_cannot_be_put_together(tmp_path, old, new, message):
+    assert old in COMBINE
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path, COMBINE.replace(old, new, 1))
 
 
 # Rows

@@ -183,10 +183,13 @@ def carry_out(study: Study, output: Path, selection: Selection) -> str:
     selection.check(study)
     made = 0
     for phase in PHASES:
-        rows = collected(study, output)
-        for run in selection.of(_to_make(study, rows), phase):
-            made += _make(study, run, output)
-            tf.keras.backend.clear_session()
+        tried = 0
+        # Which arms are put together next depends on what the ones before gave.
+        while runs := selection.of(_to_make(study, collected(study, output)), phase)[tried:]:
+            for run in runs:
+                made += _make(study, run, output)
+                tf.keras.backend.clear_session()
+            tried += len(runs)
     left = sum(not is_done for _, is_done in planned(study, output, selection))
     if not left:
         return f"{made} runs made; all that were asked for are done."

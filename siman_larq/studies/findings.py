@@ -32,7 +32,9 @@ class Findings:
         ended: Number of those that have ended.
         trials: By arm and value of the hyper-parameter, accuracies on held-out images.
         chosen: The choice, as of `choose`.
-        phases: `"main"` and `"final"`: the figures of each arm.
+        together: The arms that gain together, as of `Study.combination`.
+        phases: `"main"`, `"combine"` and `"final"`, as far as the study has them: the figures of
+            each arm. What is put together has the reference beside it.
         comparisons: Likewise, every arm against the reference.
         decisions: What became of the tests.
         machines: Where the runs were made.
@@ -44,6 +46,7 @@ class Findings:
     ended: int
     trials: dict[str, dict[str, list[float]]]
     chosen: Chosen
+    together: str
     phases: dict[str, dict[str, ArmFigures]]
     comparisons: dict[str, list[Comparison]]
     decisions: list[Decision]
@@ -63,15 +66,21 @@ def find(study: Study, rows: Rows) -> Findings:
     """
     runs, found, chosen = study.runs(rows), by_run(rows), choose(study, rows)
     own = {run[:4]: found[run[:4]] for run in runs if run[:4] in found}
+    together = study.combination(rows).best
+    has = {"main": True, "combine": study.combine, "final": study.finals}
     phases = {
         phase: arms_of([run for run in runs if run.phase == phase], own)
         for phase in PHASES[1:]
-        if phase == "main" or study.finals
+        if has[phase]
     }
+    if phases.get("combine"):
+        beside = phases["main"][study.reference]
+        phases["combine"] = {study.reference: beside, **phases["combine"]}
     named = dict(phases)
     if study.finals:
         # Tests know finalists by what they are the best of.
-        named["final"] = {n: phases["final"][arm] for n, arm in study.finalists(chosen).items()}
+        finalists = study.finalists(chosen, together)
+        named["final"] = {name: phases["final"][arm] for name, arm in finalists.items()}
     ended = [final_figure(own.get(r[:4], []), r.recipe.epochs, "loss") is not None for r in runs]
     return Findings(
         study=study,
@@ -79,6 +88,7 @@ def find(study: Study, rows: Rows) -> Findings:
         ended=sum(ended),
         trials=_trials(runs, own),
         chosen=chosen,
+        together=together,
         phases=phases,
         comparisons={phase: _comparisons(study, arms) for phase, arms in phases.items()},
         decisions=decide(study, named),

@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 
 from siman_larq import data
-from siman_larq.studies.carry_out import Selection, folder_of, history_of, planned
+from siman_larq.studies.carry_out import Selection, collected, folder_of, history_of, planned
 from siman_larq.studies.plan import Study
 from siman_larq.training.folder import RECIPE
 from siman_larq.training.recipe import Recipe
@@ -40,6 +40,11 @@ def forecast(study: Study, output: Path, selection: Selection) -> str:
         left += [] if is_done else [hours]
     if study.choice and any(run.setting == "" for run, _ in runs):
         lines.append(f"Runs without {study.choice.setting} wait for its choice.")
+    if study.combine and not study.combination(collected(study, output)).best:
+        lines.append(
+            f"Which arms are put together to {study.combine} depends on runs that have not ended: "
+            "those with + in their names stand for them."
+        )
     lines.append(
         f"{len(runs)} runs, {len(runs) - len(left)} done; the others take {sum(left):.1f} hours at "
         f"{seconds:.3g} s a step ({source})."

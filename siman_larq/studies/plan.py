@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from siman_larq.studies.rows import Rows, by_run, final_figure
+from siman_larq.studies.combination import JOINT, Combination, combine
+from siman_larq.studies.rows import Rows, by_run, mean_accuracy
 from siman_larq.training.recipe import Recipe
 
 __all__ = ["PHASES", "Arm", "Choice", "Finals", "PlannedRun", "Study", "Test", "as_text", "choose"]
 
-PHASES = ("choose", "main", "final")
+PHASES = ("choose", "main", "combine", "final")
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class PlannedRun(NamedTuple):
     """A training of a study, with what its rows in epochs.csv begin with.
 
     # Attributes
-        phase: `"choose"`, `"main"` or `"final"`.
-        arm: Name of the arm.
+        phase: One of `PHASES`.
+        arm: Name of the arm; of several that are put together their names with `+` between.
         seed: Seed of the recipe.
         setting: Value of the chosen hyper-parameter, or empty.
         recipe: What to train.
@@ -127,6 +128,8 @@ class Study:
         reference: The arm that every other one is held against.
         choice: The hyper-parameter that is chosen first, if any.
         finals: The longer runs, if any.
+        combine: What finals and tests call the arms that gain together, by `combine`; none are put
+            together if it is empty.
     """
 
     path: Path
@@ -140,6 +143,7 @@ class Study:
     reference: str
     choice: Choice | None = None
     finals: Finals | None = None
+    combine: str = ""
 
     @property
     def name(self) -> str:
@@ -152,8 +156,10 @@ class Study:
         return self.path.parent / "results" / self.name
 
     def arm(self, name: str) -> Arm:
-        """The arm of a name."""
-        return next(arm for arm in self.arms if arm.name == name)
+        """The arm of a name, or those of several names together."""
+        by_name = {arm.name: arm.settings for arm in self.arms}
+        parts = (by_name[part] for part in name.split(JOINT))
+        return Arm(name, {key: value for part in parts for key, value in part.items()})
 
     def recipe_of(self, arm: str, seed: int = 0, **settings: Any) -> Recipe:
         """The recipe of an arm, with some settings put in place of its own."""
@@ -169,10 +175,11 @@ class Study:
             rows: Rows of epochs.csv, from which the choice is made. Runs of an arm are known once
                 all its trials have ended, finals once those of all that might take part have.
             is_forecast: Whether such runs are given anyhow, as if the first value had been chosen,
-                with an empty `setting`: what is to come takes as long.
+                with an empty `setting`, and as if all arms gained together: what is to come takes
+                about as long.
 
         # Returns
-            The runs of the choice, of the arms and of the finals.
+            The runs of the choice, of the arms, of arms together and of the finals.
         """
         chosen = choose(self, rows)
         if is_forecast and self.choice:
@@ -181,17 +188,39 @@ class Study:
         runs = self._trials()
         for name in chosen:
             runs += self._of_arm("main", name, self.seeds, {}, chosen)
-        for name in self.finalists(chosen).values():
+        together = self.combination(rows, is_forecast)
+        for name in together.trials:
+            runs += self._of_arm("combine", name, self.seeds, {}, chosen)
+        # Where nothing gains, the reference stands for the arms together too.
+        for name in dict.fromkeys(self.finalists(chosen, together.best).values()):
             assert self.finals
             runs += self._of_arm("final", name, self.finals.seeds, self.finals.settings, chosen)
         return runs
 
-    def finalists(self, chosen: "Chosen") -> dict[str, str]:
-        """The arms of the finals that are known, by the names that tests know them by."""
+    def combination(self, rows: Rows, is_forecast: bool = False) -> Combination:
+        """The arms that gain together, by their mean accuracy on held-out images."""
+        if not self.combine:
+            return Combination((), "")
+        found = by_run(rows)
+
+        def score(arm: str) -> float | None:
+            phase = "combine" if JOINT in arm else "main"
+            runs = [found.get((phase, arm, seed, ""), []) for seed in self.seeds]
+            return mean_accuracy(runs, self.recipe_of(arm).epochs)
+
+        settings = {arm.name: arm.settings for arm in self.arms}
+        return combine(settings, self.reference, score, is_forecast)
+
+    def finalists(self, chosen: "Chosen", together: str) -> dict[str, str]:
+        """The arms of the finals that are known, by the names that tests know them by.
+
+        `chosen` is of `choose`, and `together` the best of `combination`.
+        """
         if not self.finals:
             return {}
         if not self.finals.best_of:
-            return {name: name for name in self.finals.arms if name in chosen}
+            known = {name: name for name in chosen} | ({self.combine: together} if together else {})
+            return {name: known[name] for name in self.finals.arms if name in known}
         groups: dict[str, list[str]] = {}
         for arm in self.arms:
             value = getattr(self.recipe_of(arm.name), self.finals.best_of)
@@ -233,7 +262,7 @@ class Study:
         settings: Mapping[str, Any],
         chosen: "Chosen",
     ) -> list[PlannedRun]:
-        text, value, _ = chosen[arm]
+        text, value, _ = chosen.get(arm, ("", None, math.nan))
         if self.choice:
             settings = {**settings, self.choice.setting: value}
         return [
@@ -262,19 +291,16 @@ def choose(study: Study, rows: Rows) -> Chosen:
     if study.choice is None:
         return {arm.name: ("", None, math.nan) for arm in study.arms}
     found = by_run(rows)
-    scores: dict[str, dict[str, list[float]]] = {}
-    waiting = set()
+    trials: dict[str, dict[str, list[Rows]]] = {}
     for run in study._trials():
-        score = final_figure(found.get(run[:4], []), run.recipe.epochs, "val_accuracy")
-        own = scores.setdefault(run.arm, {}).setdefault(run.setting, [])
-        if score is None:
-            waiting.add(run.arm)
-        else:
-            own.append(0.0 if math.isnan(score) else score)
+        own = trials.setdefault(run.arm, {}).setdefault(run.setting, [])
+        own.append(found.get(run[:4], []))
     chosen: Chosen = {}
-    for arm, by_value in scores.items():
-        if arm not in waiting:
-            means = [sum(own) / len(own) for own in by_value.values()]
+    for arm, by_value in trials.items():
+        epochs = study.recipe_of(arm).epochs
+        scores = [mean_accuracy(runs, epochs) for runs in by_value.values()]
+        means = [score for score in scores if score is not None]
+        if len(means) == len(scores):
             best = means.index(max(means))
             chosen[arm] = (list(by_value)[best], study.choice.values[best], means[best])
     return chosen

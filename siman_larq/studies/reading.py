@@ -1,5 +1,6 @@
 """Reads a study's TOML file; what is wrong with it is one sentence, before anything runs."""
 
+import itertools
 import re
 import sys
 from collections.abc import Iterable
@@ -7,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from siman_larq.studies.plan import PHASES, Arm, Choice, Finals, Study, Test
+from siman_larq.studies.combination import JOINT
+from siman_larq.studies.plan import Arm, Choice, Finals, Study, Test
 from siman_larq.studies.rows import Row
 from siman_larq.training.recipe import Recipe
 
@@ -55,7 +57,7 @@ def read(path: Path) -> Study:
 
 def _study(path: Path, given: dict[str, Any]) -> Study:
     needed = ("title", "claim", "test", "recipe", "seeds", "arms", "tests")
-    _check_keys("the file", given, needed, ("reference", "choose", "finals"))
+    _check_keys("the file", given, needed, ("reference", "choose", "finals", "combine"))
     recipe = given["recipe"]
     _check_keys("[recipe]", recipe, ("train_examples",), _SETTINGS)
     arms = tuple(_arm(table) for table in given["arms"])
@@ -74,6 +76,7 @@ def _study(path: Path, given: dict[str, Any]) -> Study:
         reference=given.get("reference", names[0]),
         choice=_choice(given["choose"]) if "choose" in given else None,
         finals=_finals(given["finals"]) if "finals" in given else None,
+        combine=given.get("combine", ""),
     )
     _check_arms("reference", (study.reference,), names)
     for arm in study.arms:
@@ -81,6 +84,8 @@ def _study(path: Path, given: dict[str, Any]) -> Study:
             study.recipe_of(arm.name)
         except (ValueError, TypeError) as error:
             raise ValueError(f"arm {arm.name!r}: {error}") from error
+    if study.combine:
+        _check_combine(study, names)
     _check_finals(study, names)
     for test in study.tests:
         _check_test(study, test, names)
@@ -90,9 +95,9 @@ def _study(path: Path, given: dict[str, Any]) -> Study:
 
 def _arm(table: dict[str, Any]) -> Arm:
     _check_keys("[[arms]]", table, ("name",), _SETTINGS)
-    if not re.fullmatch(r"[\w.+-]+", str(table["name"])):
+    if not re.fullmatch(r"[\w.-]+", str(table["name"])):
         raise ValueError(
-            f"[[arms]]: name={table['name']!r} becomes a folder's; use letters, digits and _.+-"
+            f"[[arms]]: name={table['name']!r} becomes a folder's; use letters, digits and _.-"
         )
     return Arm(table["name"], {key: table[key] for key in table if key != "name"})
 
@@ -118,10 +123,37 @@ def _finals(table: dict[str, Any]) -> Finals:
     return Finals(seeds, settings, tuple(table.get("arms", ())), table.get("best_of", ""))
 
 
+def _check_combine(study: Study, names: list[str]) -> None:
+    """Refuses what could not be put together, or would be chosen on the images of the finals."""
+    if study.combine in names:
+        raise ValueError(f"combine={study.combine!r} is an arm's name; give it another.")
+    if study.choice:
+        raise ValueError("combine does not go with [choose]; leave one of the two out.")
+    if not study.recipe.get("held_out"):
+        raise ValueError(
+            "combine chooses arms, and not on test images; give [recipe] held_out = 5000."
+        )
+    if not study.finals or study.combine not in study.finals.arms:
+        raise ValueError(f"combine={study.combine!r} must be among [finals] arms, which test it.")
+    if study.finals.settings.get("held_out") != 0:
+        raise ValueError("[finals] must have held_out = 0, for images that nothing was chosen on.")
+    if study.arm(study.reference).settings:
+        raise ValueError(
+            f"the reference {study.reference!r} has settings, and arms are put together over "
+            "[recipe] alone; move them there."
+        )
+    for one, other in itertools.combinations(names, 2):
+        if not study.arm(one).settings.keys() & study.arm(other).settings.keys():
+            try:
+                study.recipe_of(f"{one}{JOINT}{other}")
+            except ValueError as error:
+                raise ValueError(f"{one!r} and {other!r} cannot be combined: {error}") from error
+
+
 def _check_finals(study: Study, names: list[str]) -> None:
     if not study.finals:
         return
-    _check_arms("[finals] arms", study.finals.arms, names)
+    _check_arms("[finals] arms", study.finals.arms, [*names, study.combine or names[0]])
     if bool(study.finals.arms) == bool(study.finals.best_of):
         raise ValueError("[finals] needs either arms or best_of.")
     if study.finals.best_of:
@@ -144,7 +176,7 @@ def _test(table: dict[str, Any]) -> Test:
 
 
 def _check_test(study: Study, test: Test, names: list[str]) -> None:
-    if test.phase not in PHASES[1:] or (test.phase == "final" and not study.finals):
+    if test.phase not in ("main", "final") or (test.phase == "final" and not study.finals):
         raise ValueError(f"[[tests]]: phase={test.phase!r} is not one of this study.")
     if test.figure not in Row.figures():
         raise ValueError(
@@ -162,7 +194,7 @@ def _check_test(study: Study, test: Test, names: list[str]) -> None:
         return
     if test.phase == "final":
         chosen = dict.fromkeys(names, ("", None, 0.0))
-        names = list(study.finalists(chosen))
+        names = list(study.finalists(chosen, study.reference))
     than = (test.than,) if test.than else ()
     _check_arms("[[tests]]", (test.arm, *than), names)
     if test.kind == "equivalent" and not test.margin > 0:

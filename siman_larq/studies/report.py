@@ -19,7 +19,7 @@ from siman_larq.studies.rows import Rows, by_run, write_rows
 __all__ = ["write_report"]
 
 _ROUNDING = 1e-6  # of epochs.csv
-_PHASES = {"main": "Runs", "final": "Finals"}
+_PHASES = {"main": "Runs", "combine": "Arms put together", "final": "Finals"}
 
 
 def write_report(study: Study, output: Path) -> str:
@@ -104,6 +104,7 @@ def _json(found: Findings) -> str:
         "chosen": {arm: value for arm, (_, value, _) in found.chosen.items() if study.choice},
         "trials": found.trials,
         "arms": {p: {n: arm_of(arm) for n, arm in a.items()} for p, a in found.phases.items()},
+        **({"together": found.together} if study.combine else {}),
         "differences": {p: [asdict(c) for c in cs] for p, cs in found.comparisons.items()},
         "tests": [asdict(decision) for decision in found.decisions],
     }
@@ -130,6 +131,7 @@ def _markdown(found: Findings, drawn: Sequence[tuple[str, str]]) -> str:
         study.test,
         "## Verdict",
         "\n".join(f"- **{d.verdict}**: {d.says}; {d.because}." for d in found.decisions),
+        *_together(found),
     ]
     for phase, arms in found.phases.items():
         if any(arm.final or arm.diverged for arm in arms.values()):
@@ -156,14 +158,29 @@ def _state(found: Findings) -> str:
     return said + machines + others
 
 
+def _together(found: Findings) -> list[str]:
+    """What the arms that gain together are."""
+    study = found.study
+    if not study.combine:
+        return []
+    if not found.together:
+        return [f"What {study.combine!r} is will be known once the runs before the finals end."]
+    if found.together == study.reference:
+        return [f"No arm gains: {study.combine!r} is {study.reference} itself."]
+    settings = study.arm(found.together).settings.items()
+    listed = ", ".join(f"{name} {value}" for name, value in settings)
+    return [f"{study.combine!r} is {found.together}: {listed}."]
+
+
 def _of_phase(found: Findings, phase: str, arms: Iterable[ArmFigures]) -> list[str]:
     study, arms = found.study, list(arms)
     given = dict(study.recipe) | (
         dict(study.finals.settings) if phase == "final" and study.finals else {}
     )
     budget = ", ".join(f"{name} {value}" for name, value in given.items())
+    tested = "held-out training images" if given.get("held_out") else "the test images"
     lines = [
-        f"## {_PHASES[phase]}: accuracy on the test images, %",
+        f"## {_PHASES[phase]}: accuracy on {tested}, %",
         f"{budget}. After the last epoch, in round brackets the best of any epoch; in square "
         "brackets 95 % t-intervals of the mean.",
         _accuracies(found, arms),

@@ -16,6 +16,7 @@ __all__ = [
     "by_run",
     "final_figure",
     "has_diverged",
+    "mean_accuracy",
     "merged",
     "read_rows",
     "write_rows",
@@ -28,15 +29,15 @@ class Row(NamedTuple):
     """An epoch of a run; what is not known is NaN, and empty in the file.
 
     # Attributes
-        phase: `"choose"`, `"main"` or `"final"`.
-        arm: Name of the arm.
+        phase: `"choose"`, `"main"`, `"combine"` or `"final"`.
+        arm: Name of the arm; of several that are put together their names with `+` between.
         seed: Seed.
         setting: Value of the chosen hyper-parameter, or empty.
         epoch: From 0.
         learning_rate: Of the epoch.
         loss: Of training; NaN in the last row of a run says that it diverged.
         accuracy: Of training, between 0 and 1.
-        val_loss: On the test images; in the phase `"choose"` on held-out training images.
+        val_loss: On the test images, or on held-out training images: those of the recipe.
         val_accuracy: Likewise, between 0 and 1.
         entropy: Of the code, in bits, mean over filters and layers.
         sign_entropy: Of the signs of the latent weights.
@@ -108,6 +109,16 @@ def final_figure(rows: Rows, epochs: int, figure: str) -> float | None:
     if has_diverged(rows):
         return math.nan
     return getattr(rows[-1], figure) if [row.epoch for row in rows] == [*range(epochs)] else None
+
+
+def mean_accuracy(runs: Iterable[Rows], epochs: int) -> float | None:
+    """The mean accuracy in the last epoch of runs, of which one that diverged counts as 0.
+
+    `None` while one has not ended.
+    """
+    figures = [final_figure(rows, epochs, "val_accuracy") for rows in runs]
+    known = [0.0 if math.isnan(figure) else figure for figure in figures if figure is not None]
+    return sum(known) / len(known) if len(known) == len(figures) else None
 
 
 def merged(kept: Rows, found: Rows) -> list[Row]:

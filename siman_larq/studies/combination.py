@@ -1,0 +1,69 @@
+"""Which of the levers that gain alone also gain together."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+__all__ = ["JOINT", "Combination", "combine"]
+
+JOINT = "+"
+"""Between the names of the arms that are put together."""
+
+
+class Combination(NamedTuple):
+    """What came of putting levers together, as far as it is known.
+
+    # Attributes
+        trials: The arms that had to be tried, in this order; each is the names of some with `+`
+            between.
+        best: The combination that is left; empty while a run is missing.
+    """
+
+    trials: tuple[str, ...]
+    best: str
+
+
+def combine(
+    settings: Mapping[str, Collection[str]],
+    reference: str,
+    score: Callable[[str], float | None],
+    is_forecast: bool = False,
+) -> Combination:
+    """Puts levers together one after another, as long as each still gains.
+
+    Levers are the arms that are better than the reference, the best one first. Each is added to
+    those that were taken before it, unless one of these has set the same setting, and is kept if
+    that is better than without it. Without any lever the reference itself is left.
+
+    # Arguments
+        settings: By arm the names of the settings by which it differs from the reference.
+        reference: The arm that every lever is to be better than.
+        score: From an arm's name its mean accuracy on held-out images; `None` while runs of it are
+            missing.
+        is_forecast: Whether what is not known is taken for a gain.
+
+    # Returns
+        A `Combination`.
+    """
+    alone = {name: score(name) for name in settings}
+    known = {name: value for name, value in alone.items() if value is not None}
+    levers = [name for name in settings if name != reference]
+    if len(known) == len(settings):
+        gaining = [name for name in levers if known[name] > known[reference]]
+        levers = sorted(gaining, key=lambda name: -known[name])
+    elif not is_forecast:
+        return Combination((), "")
+    best, reached, trials, used = reference, alone[reference], list[str](), set[str]()
+    for lever in levers:
+        if used & set(settings[lever]):
+            continue
+        candidate = lever
+        if best != reference:
+            candidate = f"{best}{JOINT}{lever}"
+            trials.append(candidate)
+        found = score(candidate)
+        if found is None and not is_forecast:
+            return Combination(tuple(trials), "")
+        if found is None or reached is None or found > reached:
+            best, reached = candidate, found
+            used |= set(settings[lever])
+    return Combination(tuple(trials), best)
