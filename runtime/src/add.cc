@@ -24,11 +24,12 @@ class Add final : public Op {
     return inputs[0];
   }
 
-  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override {
+  void run(const std::vector<const void*>& inputs, void* output,
+           const Workspace& workspace) override {
     const auto* one = static_cast<const float*>(inputs[0]);
     const auto* other = static_cast<const float*>(inputs[1]);
     auto* sums = static_cast<float*>(output);
-    pool.run(elements_, 1024, [&](std::int64_t begin, std::int64_t end) {
+    workspace.pool.run(elements_, 1024, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) sums[i] = bounds_.clamp(one[i] + other[i]);
     });
   }

@@ -28,6 +28,8 @@ struct Delegate : TfLiteDelegate {
     return pool;
   }
 
+  const std::shared_ptr<MemoryBudget> budget = std::make_shared<MemoryBudget>();
+
  private:
   std::mutex mutex;
   std::shared_ptr<ThreadPool> pool;
@@ -63,7 +65,8 @@ void* init(TfLiteContext* context, const char* buffer, std::size_t) {
     const auto& params = *reinterpret_cast<const TfLiteDelegateParams*>(buffer);
     auto* delegate = static_cast<Delegate*>(params.delegate);
     partition = new Partition(context, params, chosen_kernel(),
-                              delegate->shared_pool(context->recommended_num_threads));
+                              delegate->shared_pool(context->recommended_num_threads),
+                              delegate->budget);
   });
   return partition;
 }

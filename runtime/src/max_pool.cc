@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "ops.h"
+#include "window.h"
 
 namespace siman {
 namespace {
@@ -32,11 +33,13 @@ class MaxPool final : public Op {
     return output;
   }
 
-  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override {
+  void run(const std::vector<const void*>& inputs, void* output,
+           const Workspace& workspace) override {
     const auto* from = static_cast<const std::uint32_t*>(inputs[0]);
     auto* to = static_cast<std::uint32_t*>(output);
     const std::int64_t image = std::int64_t{rows_.input} * columns_.input * words_;
-    pool.run(std::int64_t{batch_} * rows_.output, 4, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t rows = std::int64_t{batch_} * rows_.output;
+    workspace.pool.run(rows, 4, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         pool_row(from + row / rows_.output * image, static_cast<int>(row % rows_.output),
                  to + row * columns_.output * words_);

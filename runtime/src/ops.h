@@ -38,6 +38,18 @@ struct Tensor {
   int zero_point = 0;
 };
 
+// Bytes that an op needs: of its own, and while it runs only.
+struct Memory {
+  std::int64_t own = 0;
+  std::int64_t scratch = 0;
+};
+
+// What ops have by turns.
+struct Workspace {
+  ThreadPool& pool;
+  void* scratch;
+};
+
 class Op {
  public:
   Op(std::string name, const Kernel& kernel) : name_(std::move(name)), kernel_(kernel) {}
@@ -45,10 +57,15 @@ class Op {
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
 
-  // Makes ready for inputs of these dimensions and returns the output's. Throws Error.
+  // Plans for inputs of these dimensions and returns the output's. Throws Error.
   virtual Dims prepare(const std::vector<Dims>& inputs) = 0;
+  // Of that plan.
+  virtual Memory memory() const { return {}; }
+  // Takes its own memory, before `run`.
+  virtual void build() {}
   // Does not throw; `inputs` and `output` have the prepared dimensions.
-  virtual void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) = 0;
+  virtual void run(const std::vector<const void*>& inputs, void* output,
+                   const Workspace& workspace) = 0;
   // Whether a second input, of the output's dimensions, may be given. It is added to the output,
   // and sums are kept within bounds.
   virtual bool can_add() const { return false; }
@@ -72,28 +89,6 @@ std::unique_ptr<Op> make_max_pool(const Kernel&, const Options&, const Inputs&,
 std::unique_ptr<Op> make_add(const Kernel&, const Inputs&, const Tensor& output);
 std::unique_ptr<Op> make_convolution(const Kernel&, const Options&, const Inputs&,
                                      const Tensor& output);
-
-// A window that moves over one spatial dimension.
-struct Window {
-  int size = 1;
-  int stride = 1;
-  int dilation = 1;
-  bool same = false;  // padding as for TensorFlow's "SAME", else "VALID"
-
-  int input = 0;
-  int output = 0;
-  int before = 0;  // padded positions before the first
-
-  std::int64_t reach() const { return std::int64_t{size - 1} * dilation + 1; }
-  // Sets the last three; throws Error if there is no output.
-  void fit(const std::string& op, int positions);
-  // The input position under a tap; may lie outside.
-  int at(int position, int tap) const { return position * stride - before + tap * dilation; }
-  bool inside(int position, int tap) const {
-    const int place = at(position, tap);
-    return place >= 0 && place < input;
-  }
-};
 
 }  // namespace siman
 

@@ -19,6 +19,8 @@ std::string text_of(const Dims& dims) {
   return text;
 }
 
+std::int64_t mebibytes(std::int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
+
 Type type_of(const TfLiteTensor& tensor) {
   return tensor.type == kTfLiteInt8 || tensor.type == kTfLiteBool ? Type::kInt8 : Type::kFloat32;
 }
@@ -35,11 +37,13 @@ void resize(TfLiteContext* context, const Step& step) {
 }  // namespace
 
 Partition::Partition(TfLiteContext* context, const TfLiteDelegateParams& params,
-                     const Kernel& kernel, std::shared_ptr<ThreadPool> pool)
+                     const Kernel& kernel, std::shared_ptr<ThreadPool> pool,
+                     std::shared_ptr<MemoryBudget> budget)
     : steps_(make_steps(context, values_of(params.nodes_to_replace),
                         values_of(params.output_tensors), kernel)),
       outputs_(values_of(params.output_tensors)),
-      pool_(std::move(pool)) {}
+      pool_(std::move(pool)),
+      memory_(std::move(budget)) {}
 
 void Partition::prepare(TfLiteContext* context) {
   std::map<int, Dims> known;
@@ -59,6 +63,7 @@ void Partition::prepare(TfLiteContext* context) {
     known[step.output] = step.dims;
   }
   place_outputs(context);
+  take_memory();
 }
 
 // Outputs that the runtime does not know share a few buffers. A buffer is free again behind the
@@ -74,7 +79,7 @@ void Partition::place_outputs(TfLiteContext* context) {
     std::size_t until;
   };
   std::vector<Buffer> taken;
-  buffers_.clear();
+  buffer_lines_.clear();
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     Step& step = steps_[i];
     step.buffer = -1;
@@ -92,15 +97,45 @@ void Partition::place_outputs(TfLiteContext* context) {
     }
     if (found == taken.end()) {
       found = taken.insert(taken.end(), Buffer{});
-      buffers_.emplace_back();
+      buffer_lines_.push_back(0);
     }
     *found = {step.output, std::max(i, last_reader[step.output])};
     step.buffer = static_cast<int>(found - taken.begin());
-    const std::int64_t bytes = elements(step.op->name(), step.dims) * size_of(step.type);
-    const std::size_t lines = (static_cast<std::size_t>(bytes) + sizeof(Line) - 1) / sizeof(Line);
-    std::vector<Line>& buffer = buffers_[step.buffer];
-    if (buffer.size() < lines) buffer.resize(lines);
+    std::size_t& lines = buffer_lines_[step.buffer];
+    lines = std::max(lines, lines_for(elements(step.op->name(), step.dims) * size_of(step.type)));
   }
+}
+
+// Checked as a whole before any is taken.
+void Partition::take_memory() {
+  std::int64_t own = 0, most = 0;
+  std::size_t lines = 0, scratch = 0;
+  const Step* largest = nullptr;
+  for (const Step& step : steps_) {
+    const Memory needed = step.op->memory();
+    own += needed.own;
+    scratch = std::max(scratch, lines_for(needed.scratch));
+    const std::int64_t output = elements(step.op->name(), step.dims) * size_of(step.type);
+    const std::int64_t all = needed.own + needed.scratch + (step.buffer < 0 ? 0 : output);
+    if (largest == nullptr || all > most) {
+      largest = &step;
+      most = all;
+    }
+  }
+  for (const std::size_t buffer : buffer_lines_) lines += buffer;
+  buffers_.clear();
+  scratch_ = {};
+  const std::int64_t sum = own + static_cast<std::int64_t>((lines + scratch) * sizeof(Line));
+  const std::int64_t held = memory_.hold(sum);
+  if (held > MemoryBudget::kMostBytes) {
+    fail(largest->op->name(), ": for an output of ", text_of(largest->dims), " it needs ",
+         mebibytes(most), " MiB, and all binary ops of the model ", mebibytes(held),
+         " MiB; at most ", mebibytes(MemoryBudget::kMostBytes),
+         " MiB is allowed. Give the model smaller inputs or a smaller batch.");
+  }
+  for (Step& step : steps_) step.op->build();
+  for (const std::size_t buffer : buffer_lines_) buffers_.emplace_back(buffer);
+  scratch_.resize(scratch);
 }
 
 void Partition::invoke(TfLiteContext* context) {
@@ -143,12 +178,13 @@ void Partition::run(Step& step, void* output) {
   if (trace.is_on() && step.op->name() == "LceBconv2d") {
     trace.add(step.node, step.dims_in, step.data[0]);
   }
+  const Workspace workspace = {*pool_, scratch_.data()};
   if (!Profile::instance().is_on()) {
-    step.op->run(step.data, output, *pool_);
+    step.op->run(step.data, output, workspace);
     return;
   }
   const auto start = std::chrono::steady_clock::now();
-  step.op->run(step.data, output, *pool_);
+  step.op->run(step.data, output, workspace);
   const auto spent = std::chrono::steady_clock::now() - start;
   Profile::instance().add(
       std::to_string(step.output) + "\t" + step.op->name() + "\t" + text_of(step.dims),

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "memory_budget.h"
 #include "steps.h"
 
 namespace siman {
@@ -13,7 +14,7 @@ namespace siman {
 class Partition {
  public:
   Partition(TfLiteContext* context, const TfLiteDelegateParams& params, const Kernel& kernel,
-            std::shared_ptr<ThreadPool> pool);
+            std::shared_ptr<ThreadPool> pool, std::shared_ptr<MemoryBudget> budget);
 
   // Fits all to the inputs' dimensions and tells the runtime the outputs'. Throws Error.
   void prepare(TfLiteContext* context);
@@ -23,16 +24,23 @@ class Partition {
   struct alignas(64) Line {  // of a cache
     char bytes[64];
   };
+  static std::size_t lines_for(std::int64_t bytes) {
+    return (static_cast<std::size_t>(bytes) + sizeof(Line) - 1) / sizeof(Line);
+  }
 
   bool is_output(int index) const;
   void place_outputs(TfLiteContext* context);
+  void take_memory();
   void run(Step& step, void* output);
 
   std::vector<Step> steps_;
+  std::vector<std::size_t> buffer_lines_;
   std::vector<std::vector<Line>> buffers_;  // of outputs that the runtime does not know
+  std::vector<Line> scratch_;               // of the steps, by turns
   std::vector<int> outputs_;
   std::map<int, Dims> inputs_;
   std::shared_ptr<ThreadPool> pool_;
+  MemoryShare memory_;
 };
 
 }  // namespace siman

@@ -2,6 +2,7 @@
 #ifndef SIMAN_PROFILE_H_
 #define SIMAN_PROFILE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -21,7 +22,7 @@ class Profile {
 
  private:
   std::mutex mutex_;
-  bool on_ = false;
+  std::atomic<bool> on_{false};  // read without the lock
   std::vector<std::string> order_;
   std::map<std::string, std::int64_t> nanoseconds_;
 };

@@ -19,20 +19,6 @@ std::int64_t elements(const std::string& op, const Dims& dims) {
   return count;
 }
 
-void Window::fit(const std::string& op, int positions) {
-  const std::int64_t covered = same ? positions : positions - reach() + 1;
-  const std::int64_t count = covered <= 0 ? 0 : (covered + stride - 1) / stride;
-  if (count < 1) {
-    fail(op, ": an input of ", positions, " positions is smaller than the window, which reaches over ",
-         reach(), ".");
-  }
-  input = positions;
-  output = static_cast<int>(count);
-  const std::int64_t padding = (count - 1) * stride + reach() - positions;
-  if (padding / 2 > (1 << 20)) fail(op, ": a window that reaches over ", reach(), " is too large.");
-  before = same ? static_cast<int>(std::max<std::int64_t>(padding, 0) / 2) : 0;
-}
-
 namespace {
 
 constexpr std::int64_t kGrain = 64;  // words that are worth a call
@@ -58,23 +44,24 @@ class Quantize final : public Op {
     return output;
   }
 
-  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override {
+  void run(const std::vector<const void*>& inputs, void* output,
+           const Workspace& workspace) override {
     const void* input = inputs[0];
     auto* words = static_cast<std::uint32_t*>(output);
     const std::int64_t row_words = words_for(channels_);
     if (type_ == Type::kFloat32 && channels_ % kWordBits == 0) {
       const auto* values = static_cast<const float*>(input);
-      pool.run(rows_ * row_words, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      workspace.pool.run(rows_ * row_words, kGrain, [&](std::int64_t begin, std::int64_t end) {
         kernel_.pack(values + begin * kWordBits, end - begin, words + begin);
       });
       return;
     }
-    pool.run(rows_, std::max<std::int64_t>(kGrain / row_words, 1),
-             [&](std::int64_t begin, std::int64_t end) {
-               for (std::int64_t row = begin; row < end; ++row) {
-                 pack_row(input, row * channels_, words + row * row_words);
-               }
-             });
+    const std::int64_t grain = std::max<std::int64_t>(kGrain / row_words, 1);
+    workspace.pool.run(rows_, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        pack_row(input, row * channels_, words + row * row_words);
+      }
+    });
   }
 
  private:
@@ -137,9 +124,10 @@ class Dequantize final : public Op {
     return output;
   }
 
-  void run(const std::vector<const void*>& inputs, void* output, ThreadPool& pool) override {
+  void run(const std::vector<const void*>& inputs, void* output,
+           const Workspace& workspace) override {
     const auto* words = static_cast<const std::uint32_t*>(inputs[0]);
-    pool.run(rows_, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    workspace.pool.run(rows_, kGrain, [&](std::int64_t begin, std::int64_t end) {
       if (type_ == Type::kFloat32) {
         unpack(words, begin, end, static_cast<float*>(output), 1.0f, -1.0f);
       } else if (type_ == Type::kInt8) {

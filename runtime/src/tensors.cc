@@ -1,6 +1,7 @@
 #include "tensors.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 
 #include "error.h"
@@ -61,6 +62,10 @@ Tensor described(const TfLiteTensor& raw, const std::string& op) {
     if (raw.data == nullptr || raw.bytes != static_cast<std::size_t>(bytes)) {
       fail(op, ": a constant has ", raw.bytes, " bytes where its dimensions ask for ", bytes,
            ". The file is damaged, or the runtime is none that siman-runtime knows.");
+    }
+    if (reinterpret_cast<std::uintptr_t>(raw.data) % size_of(tensor.type) != 0) {
+      fail(op, ": a constant does not lie at a multiple of ", size_of(tensor.type),
+           " bytes. The file is damaged: convert the model again.");
     }
     tensor.data = raw.data;
   }

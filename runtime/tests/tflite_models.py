@@ -95,6 +95,22 @@ class Builder:
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
+    def build_with_data_behind(self, inputs, outputs, shift: int = 0) -> bytes:
+        """All constants behind the tables, as in files of more than 2 GB, each at a multiple of 16
+        and then `shift` bytes on."""
+        contents = []
+        for buffer in self.model.buffers[1:]:
+            contents.append(bytes(buffer.data))
+            buffer.data, buffer.offset, buffer.size = None, 2, len(contents[-1])
+        file = self.build(inputs, outputs)
+        size = len(file)
+        data = b""
+        for buffer, content in zip(self.model.buffers[1:], contents, strict=True):
+            data += bytes(-(size + len(data)) % 16 + shift)
+            buffer.offset = size + len(data)
+            data += content
+        return self.build(inputs, outputs) + data
+
 
 def words(channels: int) -> int:
     return -(-channels // 32)
