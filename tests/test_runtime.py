@@ -59,7 +59,7 @@ def test_pictures_are_prepared_as_in_training(tmp_path):
     """Through the file alone, byte for byte but for the rounding of one product."""
     from PIL import Image
 
-    from siman_runtime.preparation import load_picture, preparation_of
+    from siman_runtime.preparation import fit_picture, open_picture, preparation_of
 
     source = data.MemorySource(data.load("fashion_mnist_mini"))
     settings = source.input_settings((32, 32, 3)) | {"class_names": list(source.class_names)}
@@ -67,7 +67,9 @@ def test_pictures_are_prepared_as_in_training(tmp_path):
     pixels = source.data.test_images[0]
     Image.fromarray(pixels[..., 0]).save(tmp_path / "image.png")
     preparation = preparation_of(tmp_path / "model.tflite", content)
-    ours = preparation.apply(load_picture(tmp_path / "image.png", (32, 32, 3), preparation))
+    ours = preparation.apply(
+        fit_picture(open_picture(tmp_path / "image.png"), (32, 32, 3), preparation)
+    )
     np.testing.assert_allclose(ours, data.prepare(pixels[None])[0], atol=1e-6)
     assert preparation.labels == list(source.class_names)
 
@@ -77,7 +79,7 @@ def test_pictures_are_prepared_as_in_training(tmp_path):
 def test_own_pictures_are_prepared_as_in_training(tmp_path, kind, is_streamed):
     from PIL import Image
 
-    from siman_runtime.preparation import Preparation, load_picture
+    from siman_runtime.preparation import Preparation, fit_picture, open_picture
 
     y, x = np.mgrid[:90, :130] / [[[90]], [[130]]]
     image = Image.fromarray((np.stack([x, y, x * y], -1) * 255).astype(np.uint8))
@@ -97,7 +99,9 @@ def test_own_pictures_are_prepared_as_in_training(tmp_path, kind, is_streamed):
         source = data.MemorySource(source)
     settings = source.input_settings((32, 32, 3))
     preparation = Preparation(labels=list(source.class_names), **settings)
-    ours = preparation.apply(load_picture(tmp_path / "test/a/1.png", (32, 32, 3), preparation))
+    ours = preparation.apply(
+        fit_picture(open_picture(tmp_path / "test/a/1.png"), (32, 32, 3), preparation)
+    )
     (theirs,), _ = source.test_sample(1, (32, 32, 3))
     # TensorFlow's crops begin and end between pixels, and are not rounded to bytes.
     np.testing.assert_allclose(ours, theirs, atol=0.12 if is_streamed else 1e-6)

@@ -4,14 +4,23 @@ import dataclasses
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from siman_runtime.errors import LibraryError, ModelError
 from siman_runtime.flatbuffer import metadata_of
 
-__all__ = ["METADATA_NAME", "Preparation", "load_picture", "preparation_of"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = [
+    "METADATA_NAME",
+    "Preparation",
+    "fit_picture",
+    "open_picture",
+    "preparation_of",
+]
 
 METADATA_NAME = "siman_input"
 """The name in a TFLite file's metadata under which siman-larq puts the content of `input.json`."""
@@ -121,30 +130,7 @@ def _value(value: Any, name: str, kind: type) -> Any:
     return kind(value)
 
 
-def load_picture(path: Path, shape: "tuple[int, ...]", preparation: Preparation) -> np.ndarray:
-    """The central part of a picture, resized: uint8 `(height, width, channels)`."""
-    channels = shape[2]
-    height, width = preparation.picture_size or shape[:2]
-    if channels not in (1, 3):
-        raise ModelError(f"The model takes {channels} channels; siman-run knows 1 (grey) and 3.")
-    if not (0 < height <= shape[0] and 0 < width <= shape[1]):
-        raise ModelError(f"A picture of {height} x {width} does not fit the model's {shape}.")
-    image = _decoded(path, "L" if channels == 1 or preparation.is_grey else "RGB")
-    scale = preparation.crop * min(image.width / width, image.height / height)
-    side = (width * scale, height * scale)
-    left, top = (image.width - side[0]) / 2, (image.height - side[1]) / 2
-    box = (left, top, left + side[0], top + side[1])
-    from PIL import Image
-
-    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    pixels = np.zeros(shape, np.uint8)
-    above, before = (shape[0] - height) // 2, (shape[1] - width) // 2
-    part = np.asarray(image).reshape(height, width, -1)
-    pixels[above : above + height, before : before + width] = part
-    return pixels
-
-
-def _decoded(path: Path, mode: str) -> Any:
+def open_picture(path: Path) -> "Image.Image":
     """A picture with 8 bits a channel, as decoders for training give it: without transparency, and
     of 16 bits the upper ones. It is upright, though, as people see it."""
     try:
@@ -173,4 +159,29 @@ def _decoded(path: Path, mode: str) -> Any:
             "as a PNG of 8 bits, grey or RGB."
         )
     image.info.pop("transparency", None)  # of which Pillow would warn
-    return image.convert(mode)
+    return image
+
+
+def fit_picture(
+    picture: "Image.Image", shape: "tuple[int, ...]", preparation: Preparation
+) -> np.ndarray:
+    """The central part of a picture, resized: uint8 `(height, width, channels)`."""
+    from PIL import Image
+
+    channels = shape[2]
+    height, width = preparation.picture_size or shape[:2]
+    if channels not in (1, 3):
+        raise ModelError(f"The model takes {channels} channels; 1 (grey) and 3 are known.")
+    if not (0 < height <= shape[0] and 0 < width <= shape[1]):
+        raise ModelError(f"A picture of {height} x {width} does not fit the model's {shape}.")
+    image = picture.convert("L" if channels == 1 or preparation.is_grey else "RGB")
+    scale = preparation.crop * min(image.width / width, image.height / height)
+    side = (width * scale, height * scale)
+    left, top = (image.width - side[0]) / 2, (image.height - side[1]) / 2
+    box = (left, top, left + side[0], top + side[1])
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    pixels = np.zeros(shape, np.uint8)
+    above, before = (shape[0] - height) // 2, (shape[1] - width) // 2
+    part = np.asarray(image).reshape(height, width, -1)
+    pixels[above : above + height, before : before + width] = part
+    return pixels

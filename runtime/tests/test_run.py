@@ -12,8 +12,9 @@ import pytest
 from tflite_models import Builder, Convolution
 
 from siman_runtime import Interpreter
-from siman_runtime.preparation import Preparation, load_picture
-from siman_runtime.run import main, probabilities
+from siman_runtime.classifier import probabilities
+from siman_runtime.preparation import Preparation, fit_picture, open_picture
+from siman_runtime.run import main
 
 image_module = pytest.importorskip("PIL.Image")
 
@@ -238,9 +239,11 @@ def test_every_kind_of_png_is_what_training_decodes(tmp_path, color, depth):
         eight = values >> 8 if depth == 16 else values * 255 // (2**depth - 1)
         expected = eight[..., :3] if color in (RGB, RGBA) else eight[..., [0, 0, 0]]
     plain = Preparation(mean=[0.0], std=[1.0])
-    np.testing.assert_array_equal(load_picture(path, (12, 10, 3), plain), expected)
+    np.testing.assert_array_equal(fit_picture(open_picture(path), (12, 10, 3), plain), expected)
     if color in (GREY, GREY_ALPHA):
-        np.testing.assert_array_equal(load_picture(path, (12, 10, 1), plain), expected[..., :1])
+        np.testing.assert_array_equal(
+            fit_picture(open_picture(path), (12, 10, 1), plain), expected[..., :1]
+        )
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -256,14 +259,14 @@ def test_pictures_are_turned_as_their_exif_says(tmp_path, turn):
     exif[0x0112] = turn
     path = tmp_path / "picture.png"
     image_module.fromarray(pixels).save(path, exif=exif)
-    result = load_picture(path, expected.shape, Preparation(mean=[0.0], std=[1.0]))
+    result = fit_picture(open_picture(path), expected.shape, Preparation(mean=[0.0], std=[1.0]))
     np.testing.assert_array_equal(result, expected)
 
 
 def test_cmyk(tmp_path):
     path = tmp_path / "picture.jpg"
     image_module.new("RGB", (10, 12), (10, 200, 90)).convert("CMYK").save(path, quality=100)
-    result = load_picture(path, (12, 10, 3), Preparation(mean=[0.0], std=[1.0]))
+    result = fit_picture(open_picture(path), (12, 10, 3), Preparation(mean=[0.0], std=[1.0]))
     np.testing.assert_allclose(result, np.broadcast_to([10, 200, 90], result.shape), atol=3)
 
 
