@@ -2,20 +2,27 @@
 
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["Data", "Inputs", "quantization"]
+__all__ = ["Data", "Inputs", "as_array", "is_array", "quantization"]
 
-Data = Union[np.ndarray, "list[np.ndarray]"]
+Data: TypeAlias = ArrayLike | Iterator[ArrayLike]
 Batch = tuple["list[np.ndarray]", int]  # for each input, and how many samples count
 
 
 class Inputs:
-    """The inputs of a model, from the details that the runtime gives of them."""
+    """The inputs of a model, from the details that the runtime gives of them.
 
-    def __init__(self, details: "list[dict]") -> None:
+    # Arguments
+        details: The details of each.
+        caller: What errors begin with.
+    """
+
+    def __init__(self, details: "list[dict[str, Any]]", caller: str = "predict") -> None:
+        self._caller = caller
         self.places = [entry["index"] for entry in details]
         self.types = [entry["dtype"] for entry in details]
         self.shapes = [_sizes(entry["shape"]) for entry in details]
@@ -26,18 +33,20 @@ class Inputs:
         self.scales = [quantization(entry, "scales") for entry in details]
         self.zero_points = [quantization(entry, "zero_points") for entry in details]
 
-    def checked_shapes(self, shapes: Sequence) -> "list[tuple[int, ...]]":
+    def checked_shapes(self, shapes: "Sequence[Any]") -> "list[tuple[int, ...]]":
         """New shapes for the inputs; raises `ValueError` for what is none."""
         if len(shapes) != len(self.shapes):
             raise ValueError(f"resize: {len(shapes)} shapes for {len(self.shapes)} inputs.")
         return [_checked_shape(*pair) for pair in zip(shapes, self.shapes, strict=True)]
 
-    def batches(self, x: "Data | Iterator[Data]") -> "Iterator[Batch]":
+    def batches(self, x: Data) -> "Iterator[Batch]":
         """The samples, as many at a time as the shapes say."""
         size = self._batch_size()
-        if isinstance(x, (np.ndarray, list)):
+        if isinstance(x, (list, tuple)):
             groups = self._slices(x, size)
-        elif hasattr(x, "__next__"):
+        elif is_array(x):
+            groups = self._slices([x], size)
+        elif isinstance(x, Iterator):
             groups = self._stacks(x, size)
         else:
             raise ValueError(
@@ -68,46 +77,53 @@ class Inputs:
             )
         return self.shapes[0][0]
 
-    def _slices(self, x: Data, size: int) -> Iterator[list[np.ndarray]]:
-        inputs = self._checked([x] if isinstance(x, np.ndarray) else x)
+    def _slices(self, x: "Sequence[Any]", size: int) -> Iterator[list[np.ndarray]]:
+        inputs = self._checked(x)
         lengths = {len(value) for value in inputs}
         if len(lengths) > 1:
             raise ValueError(f"predict: inputs of {sorted(lengths)} samples; give equally many.")
         for start in range(0, len(inputs[0]), size):
             yield [value[start : start + size] for value in inputs]
 
-    def _stacks(self, samples: "Iterator[Data]", size: int) -> Iterator[list[np.ndarray]]:
-        waiting: list = []
+    def _stacks(self, samples: "Iterator[Any]", size: int) -> Iterator[list[np.ndarray]]:
+        waiting: list[list[np.ndarray]] = []
         for sample in samples:
             values = sample if isinstance(sample, (list, tuple)) else [sample]
-            waiting.append(self._checked([_array(value)[np.newaxis] for value in values]))
+            arrays = [as_array(value, self._caller)[np.newaxis] for value in values]
+            waiting.append(self._checked(arrays))
             if len(waiting) == size:
                 yield [np.concatenate(values) for values in zip(*waiting, strict=True)]
                 waiting = []
         if waiting:
             yield [np.concatenate(values) for values in zip(*waiting, strict=True)]
 
-    def _checked(self, inputs: Sequence) -> list[np.ndarray]:
+    def _checked(self, inputs: "Sequence[Any]") -> list[np.ndarray]:
         if len(inputs) != len(self.shapes):
             raise ValueError(
                 f"predict: {len(inputs)} inputs; the model has {len(self.shapes)}. A list holds an "
                 "array for each input; samples are the first axis of an array, as by np.stack."
             )
-        return [self._checked_input(index, _array(value)) for index, value in enumerate(inputs)]
+        return [self._checked_input(index, value) for index, value in enumerate(inputs)]
 
-    def _checked_input(self, index: int, value: np.ndarray) -> np.ndarray:
+    def _checked_input(self, index: int, given: Any) -> np.ndarray:
+        value = as_array(given, self._caller)
         if value.ndim == 0 or value.shape[1:] != self.shapes[index][1:]:
             raise ValueError(self._why_unfit(index, value.shape))
+        return self.checked_values(index, value)
+
+    def checked_values(self, index: int, given: Any) -> np.ndarray:
+        """An input's values in the type that it has; raises `ValueError` if they would change."""
+        value = as_array(given, self._caller)
         dtype = np.dtype(self.types[index])
         if not _keeps_meaning(value.dtype, dtype):
             raise ValueError(
-                f"predict: samples of type {value.dtype}; the model takes {dtype}: "
+                f"{self._caller}: samples of type {value.dtype}; the model takes {dtype}: "
                 f"{self._cure_of_type(index)}."
             )
         with np.errstate(over="ignore"):
             value = value.astype(dtype, copy=False)
         if not _is_finite(value):
-            raise ValueError(f"predict: input {index} holds NaN or infinite values.")
+            raise ValueError(f"{self._caller}: input {index} holds NaN or infinite values.")
         return value
 
     def _why_unfit(self, index: int, given: "tuple[int, ...]") -> str:
@@ -132,7 +148,7 @@ class Inputs:
         return f"if that is what your values are, give x.astype('{dtype}')"
 
 
-def quantization(details: dict, key: str) -> "float | list | None":
+def quantization(details: "dict[str, Any]", key: str) -> Any:
     """The scale or zero point of a tensor, a list if there are several, `None` if there is none."""
     values = details["quantization_parameters"][key].tolist()
     if not values:
@@ -157,13 +173,21 @@ def _checked_shape(shape: Any, before: "tuple[int, ...]") -> "tuple[int, ...]":
     return tuple(sizes)
 
 
-def _array(value: Any) -> np.ndarray:
+def is_array(value: Any) -> bool:
+    """Whether NumPy takes it for an array, as tensors of most libraries are one to it."""
+    return isinstance(value, memoryview) or any(
+        hasattr(value, name) for name in ("__array__", "__array_interface__")
+    )
+
+
+def as_array(value: Any, caller: str) -> np.ndarray:
+    """An array of what is one to NumPy; raises `ValueError`, which begins with the caller."""
     if isinstance(value, np.ma.MaskedArray):
-        raise ValueError("predict: a masked array; give x.filled(value): the mask would be lost.")
+        raise ValueError(f"{caller}: a masked array; give x.filled(value): the mask would be lost.")
     try:
         return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"predict: a sample cannot be made an array: {error}") from None
+    except (ValueError, TypeError, RuntimeError) as error:  # as their libraries raise
+        raise ValueError(f"{caller}: a sample cannot be made an array: {error}") from None
 
 
 def _keeps_meaning(given: np.dtype, taken: np.dtype) -> bool:

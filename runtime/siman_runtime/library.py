@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -159,7 +160,7 @@ def traced() -> "list[tuple[int, np.ndarray]]":
     return found
 
 
-def delegate():
+def delegate() -> Any:
     """The delegate, for people who drive `ai_edge_litert.interpreter.Interpreter` themselves.
 
     !!! example

@@ -1,12 +1,8 @@
 """What goes into the binary convolutions of an interpreter, of each thread that runs it."""
 
-import contextlib
 import threading
-from collections.abc import Iterator
 
 import numpy as np
-
-from siman_runtime import library
 
 __all__ = ["Traces"]
 
@@ -21,17 +17,11 @@ class Traces(threading.local):
         """Begins a run."""
         self._steps = {}
 
-    @contextlib.contextmanager
-    def step(self, share: float) -> "Iterator[None]":
-        """Keeps what a step of the run gives, of that share of its samples that count."""
-        library.trace(True)
-        try:
-            yield
-            of_step: dict[int, list[np.ndarray]] = {}
-            for operator, bits in library.traced():
-                of_step.setdefault(operator, []).append(bits)
-        finally:
-            library.trace(False)
+    def add(self, traced: "list[tuple[int, np.ndarray]]", share: float) -> None:
+        """Keeps what a step of the run gave, of that share of its samples that count."""
+        of_step: dict[int, list[np.ndarray]] = {}
+        for operator, bits in traced:
+            of_step.setdefault(operator, []).append(bits)
         for operator, parts in of_step.items():
             bits = np.concatenate(parts)
             self._steps.setdefault(operator, []).append(bits[: round(share * len(bits))])

@@ -122,7 +122,7 @@ def test_files_of_old_lce():
         Interpreter(b.build([x], [y]))
 
 
-@pytest.mark.parametrize("threads", [0, -1, 65, None, 2.0, "2", True])
+@pytest.mark.parametrize("threads", [0, -1, 65, 2.0, "2", True])
 def test_number_of_threads(threads):
     with pytest.raises(ValueError, match=f"num_threads={threads!r}: 1 to 64"):
         Interpreter(OP.model(), num_threads=threads)
@@ -139,7 +139,8 @@ def test_number_of_threads(threads):
         (SAMPLES.astype(np.complex64), "complex64; the model takes float32"),
         ("text", "no array"),
         (SAMPLES[0], r"takes \(6, 5, 40\): the first axis counts samples"),
-        (np.float32(1), "no array"),
+        (1.0, "no array"),
+        (np.float32(1), r"a sample of shape \(\)"),
         (np.array(1.0), r"a sample of shape \(\)"),
         ([[[1.0], [2.0, 3.0]]], "cannot be made an array"),
         (iter([1.0]), r"a sample of shape \(\)"),
@@ -243,6 +244,36 @@ def test_outputs_that_do_not_count_samples():
     b.reshape(x, y)
     with pytest.raises(ModelError, match=r"an output of shape \(3,\) for 1 samples"):
         Interpreter(b.build([x], [y])).predict(np.ones((1, 3), np.float32))
+
+
+def output_of_two_samples(kind: str) -> bytes:
+    """Its first axis is 2, as there are 2 samples, for another reason."""
+    b = Builder()
+    x = b.tensor((2, 2), FLOAT)
+    if kind == "transposed":
+        y = b.transpose(x, [1, 0])
+    elif kind == "constant":
+        y = b.constant(np.ones((2, 3), np.float32))
+    else:
+        y = b.tensor((2, 2), FLOAT)
+        b.reshape(x, y)
+    return b.build([x], [b.add(x, x), y])
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("transposed", r"an output of shape \(2, 1\) for 1 samples: its first axis does not count"),
+        ("constant", r"an output of shape \(2, 3\) for 1 samples: its first axis does not count"),
+        ("of two alone", "takes 2 samples at a time, and not one less, so that it cannot be told"),
+    ],
+)
+def test_outputs_as_long_as_the_batch_by_chance(kind, message):
+    interpreter = Interpreter(output_of_two_samples(kind))
+    for count in (2, 3):
+        with pytest.raises(ModelError, match=message):
+            interpreter.predict(np.ones((count, 2), np.float32))
+    assert interpreter.input_shapes == [(2, 2)]
 
 
 @pytest.mark.parametrize(

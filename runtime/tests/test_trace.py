@@ -70,7 +70,7 @@ def test_after_an_error(monkeypatch):
         raise RuntimeError("siman-runtime: broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(interpreter._interpreter, "invoke", fail)
+        patch.setattr(interpreter.litert, "invoke", fail)
         with pytest.raises(ModelError, match="broken"):
             interpreter.predict(x)
     assert interpreter.traced == {}

@@ -56,6 +56,12 @@ class Builder:
         entry.name, entry.buffer = name, self._buffer(content)
         self.model.metadata = [*(self.model.metadata or []), entry]
 
+    def signature(self, key: str, inputs: "dict[str, int]", outputs: "dict[str, int]") -> None:
+        entry = schema.SignatureDefT()
+        entry.signatureKey, entry.subgraphIndex = key, 0
+        entry.inputs, entry.outputs = _named(inputs), _named(outputs)
+        self.model.signatureDefs = [*(self.model.signatureDefs or []), entry]
+
     def constant(self, data: np.ndarray) -> int:
         return self.tensor(data.shape, data.dtype, data=data)
 
@@ -89,6 +95,13 @@ class Builder:
         shape = np.array(self.graph.tensors[y].shape, np.int32)
         self._operator(schema.BuiltinOperator.RESHAPE, [x, self.constant(shape)], [y])
 
+    def transpose(self, x: int, axes: "list[int]") -> int:
+        shape = self.graph.tensors[x].shape
+        y = self.tensor([shape[axis] for axis in axes], FLOAT)
+        order = self.constant(np.array(axes, np.int32))
+        self._operator(schema.BuiltinOperator.TRANSPOSE, [x, order], [y])
+        return y
+
     def build(self, inputs, outputs) -> bytes:
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
         builder = flatbuffers.Builder(1024)
@@ -110,6 +123,15 @@ class Builder:
             buffer.offset = size + len(data)
             data += content
         return self.build(inputs, outputs) + data
+
+
+def _named(tensors: "dict[str, int]") -> "list[schema.TensorMapT]":
+    entries = []
+    for name, index in tensors.items():
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name, index
+        entries.append(entry)
+    return entries
 
 
 def words(channels: int) -> int:
