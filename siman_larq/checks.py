@@ -137,11 +137,13 @@ def _cure(optimizer: Any) -> str:
     name = type(optimizer).__name__
     if getattr(optimizer, "binary_l2", 0):
         return f"Leave binary_l2 out of {name}."
-    if hasattr(optimizer, "excluded") and optimizer.l2:
+    if hasattr(optimizer, "exclude") and optimizer.l2:
         return (
             f"Give {name} spares_binary=True, or call "
             "optimizer.exclude(siman_larq.training.binary_variables(model))."
         )
+    if getattr(optimizer, "l2", 0):
+        return f"Leave l2 out of {name}."
     if any(getattr(optimizer, setting, None) for setting in _ALWAYS):
         return f"{name} can spare no weights; use another optimizer."
     call = "optimizer.exclude_from_weight_decay(var_list=[...]) with their kernels and alpha"

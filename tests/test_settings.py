@@ -509,7 +509,6 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"kernel_optimizer": "lion"}, "kernel_optimizer='lion' is unknown; use one of sgd, adam"),
         ({"erasing": 1.5}, r"erasing=1\.5 must be from 0 to 1"),
         ({"label_smoothing": -0.1}, r"label_smoothing=-0\.1 must be from 0"),
-        ({"erasing": 0.5, "is_streamed": True}, "erasing=0.5 is for images in memory"),
         ({"two_steps": True, "epochs": 8}, "warmup_epochs=5 must be at least 0 and below half of"),
         ({"two_steps": True, "epochs": 1, "warmup_epochs": 0}, "needs at least two epochs"),
         ({"is_float": True, "code": "sign"}, "code='sign' is of binary layers, and is_float=True"),

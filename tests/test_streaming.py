@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,25 @@ class TestSource:
         one, two = (np.sort(labels.numpy()) for _, labels in epochs)
         np.testing.assert_array_equal(one, two)
         assert len(source.test_sample(100, SHAPE)[1]) == 3
+
+    def test_erased_rectangles(self, photos):
+        settings = {"batch_size": 8, "image_shape": SHAPE, "seed": 2, "shuffle_buffer": 16}
+        plain = data.stream("photos", photos)
+        source = replace(plain, erasing=0.5)
+        found, whole, resumed = (
+            [x.numpy() for x, _ in one.train_batches(first_epoch=first, epochs=2, **settings)]
+            for one, first in ((source, 0), (plain, 0), (source, 1))
+        )
+        black = data.prepare(np.zeros((1, 1, 1, 3), np.uint8), (1, 1, 3))[0, 0, 0]
+        erased = []
+        for image, expected in zip(np.concatenate(found), np.concatenate(whole), strict=True):
+            changed = (image != expected).any(-1)
+            rows, columns = changed.any(1), changed.any(0)
+            np.testing.assert_allclose(image[rows][:, columns] - black, 0, atol=1e-5)
+            erased.append(changed.mean())
+        assert 0.3 < np.mean(np.array(erased) > 0) < 0.7
+        assert 0.2 < max(erased) < 0.45
+        np.testing.assert_array_equal(found[7:], resumed)
 
     def test_embedded_images(self):
         source = data.stream("fashion_mnist_mini")

@@ -68,7 +68,10 @@ _SHARED = (
         help="Real weights for the first half of the epochs, binary ones from there.",
     ),
     click.option(
-        "--teacher", type=_PATH, help="A run folder, whose network's answers to train on."
+        "--teacher",
+        type=_PATH,
+        help="Whose answers to train on: a run folder, or a file of weights of a ResNet of Keras "
+        "Applications.",
     ),
     click.option("--temperature", type=float, help="Of its answers.  [default: 1]"),
     click.option(
@@ -82,7 +85,7 @@ _SHARED = (
     click.option(
         "--erasing",
         type=float,
-        help="Probability of erasing a rectangle; of images in memory.  [default: 0]",
+        help="Probability of erasing a rectangle of an image.  [default: 0]",
     ),
     click.option(
         "--ema",
@@ -101,10 +104,10 @@ _SHARED = (
         help="Take the mean over the filters off every binary convolution, for levels 0,1.",
     ),
     click.option(
-        "--rprelu", is_flag=True, default=None, help="Learned shifts before and after PReLU."
+        "--rprelu/--no-rprelu", default=None, help="Learned shifts before and after PReLU."
     ),
     click.option(
-        "--channel-shift", is_flag=True, default=None, help="Learned shifts before the signs."
+        "--channel-shift/--no-channel-shift", default=None, help="Learned shifts before the signs."
     ),
     click.option(
         "--levels", type=click.Choice(["-1,1", "0,1"]), help="Levels of the code.  [default: -1,1]"
@@ -187,7 +190,10 @@ def train_imagenet(context: click.Context, **options: Any) -> None:
 
     Images are read, decoded and cropped while the network trains. Options that are not given are
     those of the official recipe (150 epochs, batches of 512, SGD 0.1, cosine, weight decay 1e-4
-    everywhere but on binary kernels and alpha), with --recipe zoo those of Larq Zoo.
+    everywhere but on binary kernels and alpha), with --recipe zoo those of Larq Zoo, with --recipe
+    reactnet those of ReActNet and AdamBNN (two times 128 epochs, the first with real weights, Adam
+    2.5e-3, linear decay, weight decay 5e-6 in the first; RPReLU and shifts before the signs; for
+    ImageNet the answers of a ResNet of Keras Applications whose weights are in Keras's cache).
     """
     _train(context, "imagenet_recipe_for", options)
 

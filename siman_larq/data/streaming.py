@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq.choices import FOLDER
+from siman_larq.data.augmentation import erase
 from siman_larq.data.crops import MARGIN, central_crop, random_crop
 from siman_larq.data.damage import Damage, damage_explained, said_of_left_out
 from siman_larq.data.datasets import open_builder
@@ -45,6 +46,8 @@ class StreamedSource:
         class_names: One name per class.
         origin: Where the images come from, for people to read.
         fingerprint: See `ImageSource`.
+        erasing: Probability with which a rectangle of a training image becomes black, as for
+            `siman_larq.data.train_batches`.
     """
 
     train: Records
@@ -52,6 +55,7 @@ class StreamedSource:
     class_names: tuple[str, ...]
     origin: str
     fingerprint: str
+    erasing: float = 0.0
 
     @property
     def num_classes(self) -> int:
@@ -109,6 +113,9 @@ class StreamedSource:
             encoded, label, *turn = example
             key = tf.stack([tf.constant(seed, tf.int64), number])
             image = random_crop(encoded, image_shape, key, *turn)
+            if self.erasing:
+                place = number // 2**32, number % 2**32  # epoch, and how many came before
+                image = erase(image[tf.newaxis], self.erasing, seed, *place)[0]
             return normalised_float(image, image_shape), label
 
         dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(examples)

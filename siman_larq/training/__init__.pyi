@@ -1,6 +1,7 @@
 from .distribution import make_strategy as make_strategy
 from .losses import SmoothedCrossentropy as SmoothedCrossentropy
 from .network import build_model as build_model
+from .optimizer import CoupledDecayAdam as CoupledDecayAdam
 from .optimizer import CoupledDecaySGD as CoupledDecaySGD
 from .optimizer import binary_variables as binary_variables
 from .recipe import Recipe as Recipe

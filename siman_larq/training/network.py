@@ -11,7 +11,7 @@ from siman_larq.models.variants import NETWORKS, SETTINGS, kernel_parts, variant
 from siman_larq.quantizers import SampleSign
 from siman_larq.training.distribution import synchronised
 from siman_larq.training.losses import SmoothedCrossentropy
-from siman_larq.training.optimizer import CoupledDecaySGD
+from siman_larq.training.optimizer import CoupledDecayAdam, CoupledDecaySGD
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_optimizer
 
@@ -67,13 +67,20 @@ def build_model(
             model = synchronised(model)
         _set_width(model, recipe)
         steps = (train_count or recipe.batch_size) // recipe.batch_size
-        decay = recipe.binary_decay if is_real or not recipe.two_steps else 0.0
+        decay = _decay_of_kernels(recipe, is_real)
         _compile(model, recipe, steps, experiment, decay)
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
     if not decay:
         check_no_l2(model)
     return model
+
+
+def _decay_of_kernels(recipe: Recipe, is_real: bool) -> float:
+    """l2 on binary kernels in one of two steps, or in the only one."""
+    if recipe.style == "reactnet":
+        return recipe.weight_decay if is_real else 0.0
+    return recipe.binary_decay if is_real or not recipe.two_steps else 0.0
 
 
 def _network(recipe: Recipe, num_classes: int, is_real: bool) -> tf.keras.Model:
@@ -122,6 +129,8 @@ def _compile(
 ) -> None:
     if recipe.style == "zoo":
         optimizer = zoo_optimizer(recipe, steps_per_epoch, experiment)
+    elif recipe.style == "reactnet":
+        optimizer = CoupledDecayAdam(recipe.learning_rate, l2=binary_decay)
     else:
         optimizer = CoupledDecaySGD(
             recipe.learning_rate,

@@ -1,4 +1,4 @@
-"""SGD as the official code uses it: coupled weight decay, none of it on binary kernels."""
+"""SGD and Adam as PyTorch has them, whose weight decay is part of the gradient."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ import tensorflow as tf
 from siman_larq.choices import KERNEL_OPTIMIZERS
 from siman_larq.layers import SiMaNConv2D
 
-__all__ = ["CoupledDecaySGD", "binary_variables"]
+__all__ = ["CoupledDecayAdam", "CoupledDecaySGD", "binary_variables"]
 
 
 # Of Adam, as Keras has them.
@@ -109,8 +109,6 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         grads_and_vars = list(grads_and_vars)
         spared = {v.ref() for v in self.excluded(v for _, v in grads_and_vars)}
-        # Every replica adds the decay, and then gradients are summed.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
 
         def changed(gradient: tf.Tensor | None, variable: tf.Variable) -> tf.Tensor | None:
             if gradient is None:
@@ -118,8 +116,7 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
             l2 = self.l2
             if variable.ref() in spared:
                 l2 = self.binary_l2 if _is_kernel(variable) else 0
-            if l2:
-                gradient += l2 / replicas * tf.convert_to_tensor(variable)
+            gradient = _decayed(gradient, variable, l2)
             if self.kernel_rate != 1 and self.kernel_optimizer == "sgd" and _is_kernel(variable):
                 gradient *= self.kernel_rate
             return gradient
@@ -167,6 +164,51 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
             "kernel_optimizer": self.kernel_optimizer,
             "excluded": sorted(names | self._named),
         }
+
+
+@lq.utils.register_keras_custom_object
+class CoupledDecayAdam(tf.keras.optimizers.Adam):
+    r"""Adam with coupled weight decay on kernels of convolutions, binary or not, and on no more.
+
+    The gradient of a kernel is \\(g + \lambda w\\), as of PyTorch's Adam with the settings of
+    ReActNet and AdamBNN; Keras' own `weight_decay` is decoupled.
+
+    # Arguments
+        learning_rate: As for `tf.keras.optimizers.Adam`.
+        l2: \\(\lambda\\).
+        kwargs: As for `tf.keras.optimizers.Adam`; `epsilon` is PyTorch's.
+
+    # References
+        - [How Do Adam and Training Strategies Help BNNs
+          Optimization?](https://arxiv.org/abs/2106.11309)
+    """
+
+    def __init__(self, learning_rate: Any = 1e-3, l2: float = 0.0, **kwargs: Any) -> None:
+        kwargs = {"name": "CoupledDecayAdam", "epsilon": 1e-8, **kwargs}
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.l2 = l2
+
+    def excluded(self, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
+        """Those of a model's variables that have no decay."""
+        return [variable for variable in variables if variable.shape.rank != 4]
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        grads_and_vars = list(grads_and_vars)
+        spared = {v.ref() for v in self.excluded(v for _, v in grads_and_vars)}
+        changes = [
+            (g if g is None or v.ref() in spared else _decayed(g, v, self.l2), v)
+            for g, v in grads_and_vars
+        ]
+        return super().apply_gradients(changes, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "l2": self.l2}
+
+
+def _decayed(gradient: tf.Tensor, variable: tf.Variable, l2: float) -> tf.Tensor:
+    # Every replica adds the decay, and then gradients are summed.
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return gradient + l2 / replicas * tf.convert_to_tensor(variable) if l2 else gradient
 
 
 def _name(variable: tf.Variable) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from siman_larq.choices import (
@@ -51,7 +51,9 @@ class Recipe:
         batch_size: Images per step; what remains of an epoch is dropped.
         learning_rate: Peak of the schedule.
         momentum: Momentum of SGD.
-        weight_decay: Coupled l2, on all weights but binary kernels and their alpha.
+        weight_decay: Coupled l2, on all weights but binary kernels and their alpha; of style
+            `"reactnet"` on the kernels of all convolutions in the first of two steps, and on no
+            more, as in `siman_larq.training.CoupledDecayAdam`.
         warmup_epochs: Epochs in which the learning rate rises linearly.
         clip_start: Percentage of `siman_larq.ClipAnnealing` in the first epoch.
         levels: Levels of the code.
@@ -67,6 +69,8 @@ class Recipe:
         is_streamed: Whether images are read, decoded and cropped while the network trains, and
             top-5 is reported. If not, they are held in memory and cropped as CIFAR's are.
         style: `"official"`: this recipe. `"zoo"`: optimizer and schedule of larq_zoo.training.
+            `"reactnet"`: Adam on all weights, with linear decay of the learning rate, as ReActNet
+            and AdamBNN are trained.
         strategy: `"single"`, `"mirrored"` or `"multiworker"`, as in `make_strategy`.
         precision: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         xla: Whether XLA compiles the training step.
@@ -86,8 +90,8 @@ class Recipe:
         two_steps: Whether binary kernels keep their real weights for the first half of the epochs,
             with binary activations, and become binary from there. Each half has a learning-rate
             schedule of its own, and the second the clamp.
-        teacher: The folder of a run whose trained network's answers are trained on, in place of the
-            labels; see `siman_larq.training.Teacher`.
+        teacher: The folder of a run, or a file of weights of a ResNet of Keras Applications, whose
+            answers are trained on in place of the labels; see `siman_larq.training.Teacher`.
         temperature: By which logits of the network and its teacher are divided.
         is_float: Whether weights and activations stay real: a network of the same shape, such as
             for a teacher.
@@ -218,16 +222,16 @@ class Recipe:
                 "is_float=True is not for model='resnet18', whose shortcuts take signs; use "
                 "'resnet20' or 'vgg_small'."
             )
-        for name in ("held_out", "erasing"):
-            if getattr(self, name) and self.is_streamed:
-                raise ValueError(
-                    f"{name}={getattr(self, name)} is for images in memory, and these are "
-                    "streamed; leave it out."
-                )
+        if self.held_out and self.is_streamed:
+            raise ValueError(
+                f"held_out={self.held_out} is for images in memory, and these are streamed; leave "
+                "it out."
+            )
         if self.two_steps and self.epochs < 2:
             raise ValueError("two_steps=True needs at least two epochs, one for each; epochs=1.")
-        official = ("binary_decay", "kernel_rate", "kernel_optimizer", "ema", "two_steps")
-        for name in official:
+        official = {"binary_decay", "kernel_rate", "kernel_optimizer", "ema", "two_steps"}
+        official -= {"two_steps"} if self.style == "reactnet" else set()
+        for name in sorted(official):
             if self.style != "official" and getattr(self, name) != getattr(type(self), name):
                 raise ValueError(
                     f"{name}={getattr(self, name)} is for the optimizer of style='official', and "
@@ -244,17 +248,20 @@ class Recipe:
 
         In two steps each has a schedule of its own. With W warm-up epochs of E, and peak
         \\(\eta\\): \\(\eta (e + 1) / W\\) for e < W, then
-        \\(\eta / 2 \cdot (1 + \cos(\pi (e - s) / (E - s)))\\) with s = max(W - 1, 0).
+        \\(\eta / 2 \cdot (1 + \cos(\pi (e - s) / (E - s)))\\) with s = max(W - 1, 0); of style
+        `"reactnet"` \\(\eta (1 - (e - s) / (E - s))\\).
         """
-        if self.two_steps:
-            before = self.real_epochs if epoch >= self.real_epochs else 0
-            epochs = self.epochs - before if before else self.real_epochs
-            step = replace(self, two_steps=False, epochs=epochs)
-            return step.learning_rate_at(epoch - before)
+        epochs = self.epochs - self.real_epochs
+        if epoch < self.real_epochs:
+            epochs = self.real_epochs
+        else:
+            epoch -= self.real_epochs
         if epoch < self.warmup_epochs:
             return self.learning_rate * (epoch + 1) / self.warmup_epochs
         start = max(self.warmup_epochs - 1, 0)
-        phase = (epoch - start) / (self.epochs - start)
+        phase = (epoch - start) / (epochs - start)
+        if self.style == "reactnet":
+            return self.learning_rate * (1 - phase)
         return self.learning_rate / 2 * (1 + math.cos(math.pi * phase))
 
     def save(self, path: Path) -> None:

@@ -4,7 +4,8 @@ import os
 from dataclasses import fields, replace
 from typing import Any
 
-from siman_larq.choices import FOLDER
+from siman_larq.choices import FOLDER, ZOO_MODELS
+from siman_larq.training.applications import find_weights
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_defaults
 
@@ -32,6 +33,17 @@ _IMAGENET: dict[str, Any] = {
     "image_size": 224,
     "is_streamed": True,
 }
+# ReActNet's for ResNet-18, with AdamBNN's decay: two times 128 epochs. RSign is a shift and a sign.
+_REACTNET: dict[str, Any] = {
+    "style": "reactnet",
+    "epochs": 256,
+    "learning_rate": 2.5e-3,
+    "weight_decay": 5e-6,
+    "two_steps": True,
+}
+_REACTNET_LAYERS = {"rprelu": True, "channel_shift": True}
+# Data sets of TFDS with these names have ImageNet's 1,000 classes in the order of Keras's weights.
+_TAUGHT = "imagenet2012"
 
 
 def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
@@ -57,20 +69,35 @@ def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
 
 
 def imagenet_recipe_for(smoke: bool = False, **settings: Any) -> Recipe:
-    """The official ImageNet recipe, or Larq Zoo's, with the settings that are not `None` put in.
+    """The official ImageNet recipe, or another, with the settings that are not `None` put in.
 
     # Arguments
         smoke: Whether to shorten everything to a check of some minutes.
         settings: Fields of `Recipe`; `style="zoo"` takes epochs and batch size of Larq Zoo too,
-            for RealToBinaryNet and StrongBaselineNet those of the last stage.
+            for RealToBinaryNet and StrongBaselineNet those of the last stage. `style="reactnet"`
+            takes all of ReActNet's recipe, with the decay of AdamBNN: two steps, the activations of
+            ReActNet in the package's own networks, and, for ImageNet, a ResNet of Keras
+            Applications as the teacher if its weights are in Keras's cache.
 
     # Returns
         A `Recipe`.
+
+    # References
+        - [ReActNet: Towards Precise Binary Neural Network with Generalized Activation
+          Functions](https://arxiv.org/abs/2003.03488)
+        - [How Do Adam and Training Strategies Help BNNs
+          Optimization?](https://arxiv.org/abs/2106.11309)
     """
     given = _given(settings)
     defaults = dict(_IMAGENET)
     if given.get("style") == "zoo":
         defaults |= zoo_defaults(given.get("model", defaults["model"]))
+    if given.get("style") == "reactnet":
+        defaults |= _REACTNET
+        defaults |= {} if given.get("model") in ZOO_MODELS else _REACTNET_LAYERS
+        # Smoothed labels would exclude it.
+        if given.get("dataset", _TAUGHT).startswith(_TAUGHT) and not given.get("label_smoothing"):
+            defaults["teacher"] = find_weights()
     if smoke:
         defaults |= _SHORT | {"train_examples": 64, "test_examples": 32, "batch_size": 16}
     if given.get("dataset", "").startswith(FOLDER):

@@ -2,7 +2,7 @@
 
 import shlex
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from siman_larq import data
 from siman_larq._scopes import quantized
 from siman_larq.analysis import CodeLog
 from siman_larq.callbacks import ClipAnnealing
+from siman_larq.training.applications import CACHED
 from siman_larq.training.callbacks import Averaged, Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
 from siman_larq.training.folder import RECIPE, check_folder, claimed, epochs_done, new_folder
@@ -24,6 +25,12 @@ from siman_larq.training.teacher import Teacher
 from siman_larq.training.zoo_recipes import schedule
 
 __all__ = ["Run", "create", "load_images", "reopen", "train"]
+
+_NO_TEACHER = (
+    "No teacher is at hand, so this run learns from the labels alone; for ImageNet's classes "
+    f"tf.keras.applications.ResNet50() puts one into {CACHED.format('resnet50')}, and --teacher "
+    "takes another file or run."
+)
 
 
 @quantized(False)
@@ -218,6 +225,8 @@ def create(recipe: Recipe, parent: Path, folder: Path | None = None, experiment:
                     _check_same(folder, recipe)
                 else:
                     recipe.save(folder / RECIPE)
+        if recipe.style == "reactnet" and recipe.teacher is None:
+            say(_NO_TEACHER)
     assert folder is not None
     return Run(recipe, folder, images, strategy, experiment)
 
@@ -289,6 +298,6 @@ def load_images(recipe: Recipe) -> data.ImageSource:
     if recipe.skip_damaged:
         say("Reading all images once, to find those that are damaged.")
     if recipe.is_streamed:
-        return data.stream(recipe.dataset, **settings)
+        return replace(data.stream(recipe.dataset, **settings), erasing=recipe.erasing)
     settings |= {"image_size": recipe.image_size, "held_out": recipe.held_out}
     return data.MemorySource(data.load(recipe.dataset, **settings), recipe.erasing)

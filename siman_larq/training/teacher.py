@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from siman_larq.training.applications import check_resnet, resnet
 from siman_larq.training.network import gives_softmax
 
 __all__ = ["Teacher"]
@@ -23,24 +24,31 @@ class Teacher:
     where H is the cross-entropy, mean over the images; the factor keeps gradients of one size.
 
     # Arguments
-        folder: The run folder of the teacher, with its `model.keras`.
+        source: The run folder of the teacher, with its `model.keras`, or a file of weights of
+            ResNet50, ResNet101 or ResNet152 of Keras Applications, which must know the classes of
+            the model that is taught, in their order.
         temperature: \\(T\\).
 
     # Raises
-        ValueError: when the folder holds no trained network.
+        ValueError: when neither is there.
 
     # References
         - [Distilling the Knowledge in a Neural Network](https://arxiv.org/abs/1503.02531)
     """
 
-    def __init__(self, folder: str, temperature: float = 1.0) -> None:
-        path = Path(folder) / "model.keras"
+    def __init__(self, source: str, temperature: float = 1.0) -> None:
+        self._source, self._temperature = source, temperature
+        self._model: Any = None
+        if Path(source).is_file():
+            check_resnet(Path(source))
+            return
+        path = Path(source) / "model.keras"
         if not path.is_file():
             raise ValueError(
-                f"teacher={folder!r} holds no model.keras; give the folder of a run that has ended."
+                f"teacher={source!r} holds no model.keras; give the folder of a run that has "
+                "ended, or a file of weights of a ResNet of Keras Applications."
             )
         self._model = tf.keras.models.load_model(path, compile=False)
-        self._folder, self._temperature = folder, temperature
 
     def teach(self, model: tf.keras.Model) -> None:
         """Has a compiled model trained on this network's answers.
@@ -50,11 +58,14 @@ class Teacher:
         # Raises
             ValueError: when the two networks take other images or know other classes.
         """
+        if self._model is None:
+            shape, classes = model.input_shape[1:], model.output_shape[-1]
+            self._model = resnet(Path(self._source), shape, classes)
         for name in ("input_shape", "output_shape"):
             theirs, ours = getattr(self._model, name), getattr(model, name)
             if theirs != ours:
                 raise ValueError(
-                    f"teacher={self._folder!r} has {name}={theirs}, and the network to train has "
+                    f"teacher={self._source!r} has {name}={theirs}, and the network to train has "
                     f"{ours}; give a teacher of the same data set and image size."
                 )
         on_labels = model.compute_loss

@@ -22,9 +22,9 @@ def table(figures: dict[str, Any]) -> str:
         rows += _rows_of_file(figures)
     if figures["training_seconds"]:
         rows.append(("training time", _time(figures)))
-    if recipe["binary_decay"]:
+    if decay := recipe["weight_decay" if recipe["style"] == "reactnet" else "binary_decay"]:
         when = " in the first half" if recipe["two_steps"] else ""
-        rows.append(("l2 on binary kernels", f"{recipe['binary_decay']:g}{when}"))
+        rows.append(("l2 on binary kernels", f"{decay:g}{when}"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
