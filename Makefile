@@ -71,9 +71,11 @@ emulate:
 	$(EMULATE) -m pytest -q -p no:cacheprovider runtime/tests
 
 # The threads under ThreadSanitizer, and 20,000 hostile models through a build with AddressSanitizer
-# and UBSan; needs g++.
+# and UBSan; needs g++. Then two minutes of libFuzzer, which needs clang.
 SANITIZED = runtime/dist/sanitized
 HOSTILE = 20000
+FUZZ_SECONDS = 120
+LIBFUZZER = $(SANITIZED)/libfuzzer
 sanitize: $(VENV)/ready
 	mkdir -p $(SANITIZED)
 	g++ -std=c++17 -O1 -g -fsanitize=thread -Wall -Wextra -Werror \
@@ -87,6 +89,11 @@ sanitize: $(VENV)/ready
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	  $(RUN) runtime/tests/fuzz.py $(HOSTILE) 1 || exit 1; \
 	done
+	command -v clang++ >/dev/null || { echo "clang is absent (apt-get install clang): no libFuzzer"; exit 0; }; \
+	CXX=clang++ $(RUN) runtime/tools/sanitized.py $(LIBFUZZER) --libfuzzer && mkdir -p $(LIBFUZZER)/corpus && \
+	ASAN_OPTIONS=allocator_may_return_null=1 $(LIBFUZZER)/fuzz_ops -max_total_time=$(FUZZ_SECONDS) \
+	  -max_len=4096 -timeout=60 -rss_limit_mb=3000 -artifact_prefix=$(LIBFUZZER)/ -print_final_stats=1 \
+	  -verbosity=0 $(LIBFUZZER)/corpus runtime/tests/libfuzzer/corpus
 
 clean:
 	rm -rf $(VENV) $(COMPAT) $(DOCS) site $(EMULATED) runtime/dist

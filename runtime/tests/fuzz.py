@@ -1,145 +1,121 @@
 """Gives damaged and hostile models to siman-runtime: each must raise an error or run.
 
 Usage: fuzz.py [models] [seed]. Models run in a process of their own, which is started again when it
-dies or hangs; then this program prints how to make the model and exits with 1.
+dies, hangs or computes something else; where only a filter is large, little time and memory may be
+taken. Then this program prints how to make the model and exits with 1.
 
 With sanitizers: `make sanitize` builds the library with AddressSanitizer and UBSan and runs this.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from tflite_models import BITS, BOOL, FLOAT, INT8, Builder, Convolution, Pool, pack, words
+from fuzz_models import hostile_model, large_model, seeds
+from tflite_models import Convolution
 
 import siman_runtime
 from siman_runtime.errors import ModelError
 
 HANG_SECONDS = 60
-_EXTREME = [
-    -(2**31),
-    -(2**15),
-    -1,
-    0,
-    1,
-    2,
-    3,
-    31,
-    33,
-    255,
-    2**15,
-    2**16 + 1,
-    2**20,
-    2**31 - 1,
-    2**40,
-]
+# Of one model with small images, sanitizers included.
+COST_SECONDS = 10.0
+COST_MEBIBYTES = 500
+_TOLD = ("ERROR: ", "runtime error", "#0", "AssertionError")
+_SHARED = 40  # one of so many is run by several threads, and by a child of the process
 
 
-def _seeds() -> "list[bytes]":
-    ops = [
-        Convolution(height=5, width=6, channels=40, filters=20, seed=1),
-        Convolution(height=5, width=6, channels=64, filters=8, groups=2, output=INT8, seed=2),
-        Convolution(height=7, width=5, channels=33, filters=40, output=BITS, stride=(2, 1), seed=3),
-        Convolution(height=6, width=6, channels=32, filters=16, pad_values=0, dilation=(2, 1)),
-        Pool(height=6, width=5, channels=40, output=INT8),
-        Pool(height=6, width=5, channels=40, window=(3, 2), padding=0, output=BOOL),
+def _samples(interpreter: siman_runtime.Interpreter, seed: int) -> "list[np.ndarray]":
+    rng = np.random.default_rng(seed)
+    return [
+        rng.integers(-1, 2, shape).astype(dtype)
+        for shape, dtype in zip(interpreter.input_shapes, interpreter.input_types, strict=True)
     ]
-    return [op.model() for op in ops] + [_residual_network()]
 
 
-def _residual_network() -> bytes:
-    ops = [Convolution(height=5, width=6, channels=32, filters=32, seed=s) for s in range(3)]
-    b = Builder()
-    tensor = x = b.tensor(ops[0].shape, FLOAT)
-    for activation, op in enumerate(ops):
-        tensor = b.add(op.append(b, tensor), tensor, activation)
-    return b.build([x], [tensor])
+def _equal(one, other) -> bool:
+    pairs = zip(np.atleast_1d(one), np.atleast_1d(other), strict=True)
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
 
 
-def _bytes_changed(rng: np.random.Generator, content: bytes) -> bytes:
-    data = bytearray(content)
-    for _ in range(int(rng.integers(1, 4))):
-        at = int(rng.integers(8, len(data)))
-        kind = rng.random()
-        if kind < 0.5:
-            data[at] ^= 1 << int(rng.integers(8))
-        elif kind < 0.8:
-            data[at] = int(rng.integers(256))
-        elif kind < 0.97:
-            value = int(rng.choice(_EXTREME)) & 0xFFFFFFFF
-            data[at : at + 4] = value.to_bytes(4, "little")[: len(data) - at]
-        elif len(data) > 64:
-            length = int(rng.integers(1, 32))
-            del data[at : at + length]
-    return bytes(data)
+def _share(interpreter: siman_runtime.Interpreter, content: bytes) -> None:
+    """Raises `AssertionError` if results change where threads share an interpreter or a delegate,
+    or in a forked child."""
+    from ai_edge_litert.interpreter import Interpreter as LiteRt
+
+    x = _samples(interpreter, 1)
+    expected = interpreter.predict(x)
+    shared = siman_runtime.delegate()
+
+    def run(_) -> bool:
+        own = LiteRt(model_content=content, experimental_delegates=[shared], num_threads=3)
+        own.allocate_tensors()
+        for details, value in zip(own.get_input_details(), x, strict=True):
+            own.set_tensor(details["index"], value)
+        for _ in range(20):
+            own.invoke()
+        outputs = [own.get_tensor(details["index"]) for details in own.get_output_details()]
+        return _equal(outputs if len(outputs) > 1 else outputs[0], expected)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(run, range(3))), "a shared delegate changes results"
+        results = list(pool.map(interpreter.predict, [x] * 6))
+    assert all(_equal(y, expected) for y in results), "threads change results"
+    child = os.fork()
+    if child == 0:
+        is_equal = _equal(interpreter.predict(x), expected)
+        del interpreter
+        os._exit(not is_equal)
+    assert os.waitpid(child, 0)[1] == 0, "a forked child differs or crashed"
 
 
-def _options_changed(rng: np.random.Generator) -> bytes:
-    op = Convolution(height=4, width=5, channels=40, filters=8, seed=int(rng.integers(9)))
-    options = dict(op.options)
-    for name in rng.choice(list(options), int(rng.integers(3))):
-        value = rng.choice(_EXTREME) if rng.random() < 0.5 else rng.integers(4)
-        options[str(name)] = int(value)
-    if rng.random() < 0.03:
-        del options[str(rng.choice(list(options)))]
-    if rng.random() < 0.03:
-        options["unknown"] = 1
-    b = Builder()
-    shape = [1, 4, 5, 40]
-    bits, weights = [1, 4, 5, words(40)], pack(op.weights)
-    filter_shape = list(weights.shape)
-    if rng.random() < 0.4:
-        target = [shape, bits, filter_shape][rng.integers(3)]
-        value = rng.choice(_EXTREME[:-1]) if rng.random() < 0.5 else rng.integers(1, 9)
-        target[rng.integers(4)] = int(value)
-    x, packed = b.tensor(shape, FLOAT), b.tensor(bits, BITS)
-    parameters = [op.multiplier, op.bias, op.thresholds]
-    for index in np.flatnonzero(rng.random(3) < 0.03):
-        parameters[index] = parameters[index][: int(rng.integers(1, 8))]
-    inputs = [packed, b.tensor(filter_shape, BITS, data=weights)]
-    inputs += [b.constant(p) if rng.random() < 0.97 else -1 for p in parameters]
-    if rng.random() < 0.03:
-        inputs = inputs[: int(rng.integers(6))]
-    y = b.tensor([1, 4, 5, 8], [FLOAT, INT8, BITS, BOOL][rng.integers(4)], scale=0.5)
-    b.op("LceQuantize", [x], [packed])
-    names = ["LceBconv2d", "LceBMaxPool2d", "LceDequantize", "LceNew"]
-    name = str(rng.choice(names, p=[0.94, 0.02, 0.02, 0.02]))
-    b.op(name, inputs, [y], options, version=2 if rng.random() < 0.05 else 1)
-    return b.build([x], [y])
+def _run(content: bytes, is_shared: bool) -> None:
+    interpreter = siman_runtime.Interpreter(content, num_threads=3 if is_shared else 1)
+    size = sum(int(np.prod(shape)) for shape in interpreter.input_shapes)
+    if size >= 2**22 or not interpreter.input_shapes:
+        return
+    interpreter.predict(_samples(interpreter, 0))
+    if is_shared:
+        _share(interpreter, content)
 
 
-def hostile_model(seed: int, index: int, seeds: "list[bytes]") -> bytes:
-    rng = np.random.default_rng([seed, index])
-    kind = rng.random()
-    if kind < 0.35:
-        return _options_changed(rng)
-    content = seeds[rng.integers(len(seeds))]
-    if kind < 0.42:
-        return content[: int(rng.integers(len(content)))]
-    return _bytes_changed(rng, content)
+def _run_large(op: Convolution) -> None:
+    """Raises `AssertionError` for wrong results, more time or memory than a file may take, or if it
+    is refused."""
+    held, start = _peak(), time.process_time()
+    try:
+        interpreter = siman_runtime.Interpreter(op.model())
+    except ModelError as error:
+        raise AssertionError(f"refused: {error}") from error
+    spent, taken = time.process_time() - start, _peak() - held
+    assert spent < COST_SECONDS, f"{spent:.1f} s to make ready"
+    assert taken < COST_MEBIBYTES, f"{taken} MiB to make ready"
+    taps = op.kernel[0] * op.kernel[1]
+    if taps < 2**10 and taps * op.height * op.width < 2**16:
+        x = op.sample()
+        assert _equal(interpreter.predict(x), op.expected(x)), "wrong results"
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def work(seed: int, first: int, last: int) -> None:
     """Runs models and tells what became of each, on standard output."""
-    seeds = _seeds()
+    originals = seeds()
     for index in range(first, last):
         print("start", index, flush=True)
         try:
-            interpreter = siman_runtime.Interpreter(hostile_model(seed, index, seeds))
-            size = sum(int(np.prod(shape)) for shape in interpreter.input_shapes)
-            if size < 2**22 and interpreter.input_shapes:
-                interpreter.predict(
-                    [
-                        np.ones(s, t)
-                        for s, t in zip(
-                            interpreter.input_shapes, interpreter.input_types, strict=True
-                        )
-                    ]
-                )
+            if index % 10 == 9:
+                _run_large(large_model(seed, index))
+            else:
+                _run(hostile_model(seed, index, originals), is_shared=index % _SHARED == 0)
             print("ran", flush=True)
         except (ModelError, ValueError, TypeError) as error:
             print("raised", type(error).__name__, flush=True)
@@ -176,14 +152,14 @@ def main() -> None:
         code = process.wait()
         reader.join()
         if code != 0:
-            report = [e for e in errors if "ERROR: " in e or "runtime error" in e or "#0" in e][-3:]
+            report = [e for e in errors if any(part in e for part in _TOLD)][-3:]
             failures.append(f"model {following - 1} of seed {seed}: exit {code}: {''.join(report)}")
             print(failures[-1], flush=True)
     told = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.most_common())
     spent = time.monotonic() - start
     print(
         f"{count} models in {spent:.0f} s ({siman_runtime.kernel_name()}): {told}; "
-        f"{len(failures)} crashed or hung"
+        f"{len(failures)} failed"
     )
     sys.exit(bool(failures))
 

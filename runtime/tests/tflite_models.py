@@ -16,6 +16,7 @@ _TENSOR_TYPES = {
     np.dtype(BOOL): schema.TensorType.BOOL,
     np.dtype(BITS): schema.TensorType.INT32,
 }
+_DTYPES = {code: dtype for dtype, code in _TENSOR_TYPES.items()}
 
 
 class Builder:
@@ -75,6 +76,12 @@ class Builder:
         operator.inputs, operator.outputs = list(inputs), list(outputs)
         self.graph.operators.append(operator)
         return operator
+
+    def give_data(self, tensor: int) -> None:
+        """Makes a constant of a tensor."""
+        entry = self.graph.tensors[tensor]
+        size = _DTYPES[entry.type].itemsize * int(np.prod(entry.shape))
+        entry.buffer = self._buffer(bytes(size))
 
     def op(self, name: str, inputs, outputs, options=None, version=1) -> None:
         custom = schema.BuiltinOperator.CUSTOM

@@ -1,4 +1,7 @@
-"""Builds the library with AddressSanitizer and UBSan, by g++, into the folder that is named."""
+"""Builds the library with AddressSanitizer and UBSan into the named folder, with g++ or CXX.
+
+With `--libfuzzer`, for which CXX must be clang, the program of tests/libfuzzer in its place.
+"""
 
 import os
 import platform
@@ -11,33 +14,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from flags import FLAGS, FLAGS_OF
 
 HERE = Path(__file__).resolve().parents[1]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
+OPTIONS = ["-fno-sanitize-recover=undefined", "-g", "-O1"]
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CXX", "g++")
+    is_fuzzer = "--libfuzzer" in sys.argv[2:]
+    sources = sorted((HERE / "src").glob("*.cc"))
+    sanitizers = "-fsanitize=address,undefined" + (",fuzzer" if is_fuzzer else "")
+    if is_fuzzer:
+        sources.append(HERE / "tests" / "libfuzzer" / "fuzz_ops.cc")
+        output = ["-o", str(folder / "fuzz_ops")]
+    else:
+        output = ["-shared", "-o", str(folder / "libsiman_runtime.so")]
     is_x86 = platform.machine() == "x86_64"
     objects = []
-    for source in sorted((HERE / "src").glob("*.cc")):
+    for source in sources:
         extra = FLAGS_OF.get(source.stem, []) if is_x86 else []
         objects.append(str(folder / f"{source.stem}.o"))
-        command = [
-            compiler,
-            *FLAGS,
-            "-Werror",
-            *extra,
-            *SANITIZERS,
-            "-c",
-            str(source),
-            "-o",
-            objects[-1],
-        ]
-        subprocess.run(command, check=True)
-    output = str(folder / "libsiman_runtime.so")
-    command = [compiler, "-fsanitize=address,undefined", "-shared", "-o", output, *objects]
-    subprocess.run(command, check=True)
+        command = [compiler, *FLAGS, "-Werror", *extra, sanitizers, *OPTIONS]
+        subprocess.run([*command, "-c", str(source), "-o", objects[-1]], check=True)
+    subprocess.run([compiler, sanitizers, "-pthread", *output, *objects], check=True)
 
 
 if __name__ == "__main__":
