@@ -48,6 +48,7 @@ def test_wheel_from_the_source_archive(tmp_path):
         "src/ops.h",
         "src/add.cc",
         "tests/conftest.py",
+        "examples/siman-camera.service",
     ):
         assert (unpacked / name).exists(), name
     if not (shutil.which("g++") or shutil.which("c++")):
@@ -58,7 +59,7 @@ def test_wheel_from_the_source_archive(tmp_path):
         names = archive.namelist()
         (metadata,) = (archive.read(n).decode() for n in names if n.endswith("/METADATA"))
         (commands,) = (archive.read(n).decode() for n in names if n.endswith("entry_points.txt"))
-    for name in ("libsiman_runtime.so", "py.typed", "self_test.tflite"):
+    for name in ("libsiman_runtime.so", "py.typed", "self_test.tflite", "camera.html"):
         assert f"siman_runtime/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "Project-URL: " in metadata
@@ -66,6 +67,7 @@ def test_wheel_from_the_source_archive(tmp_path):
     assert "Classifier: Programming Language :: Python :: 3.12" in metadata
     assert "siman-run" in commands
     assert "siman-bench" in commands
+    assert "siman-camera" in commands
 
 
 @pytest.mark.parametrize("value", ["", "1"])

@@ -24,13 +24,13 @@ OP = Convolution(height=12, width=10, channels=3, filters=4, kernel=(12, 10), pa
 SETTINGS = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.1], "class_names": list("abcd")}
 
 
-def model_with(settings, name="siman_input") -> bytes:
+def model_with(settings, name="siman_input", op=OP) -> bytes:
     b = Builder()
     b.metadata("min_runtime_version", b"1.5.0")
     if settings is not None:
         b.metadata(name, settings if isinstance(settings, bytes) else json.dumps(settings).encode())
-    x = b.tensor(OP.shape, np.float32)
-    return b.build([x], [OP.append(b, x)])
+    x = b.tensor(op.shape, np.float32)
+    return b.build([x], [op.append(b, x)])
 
 
 @pytest.fixture
