@@ -39,7 +39,13 @@ class Classifier:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         content = read_model(arguments.model)
-        self._interpreter = Interpreter(content, num_threads=arguments.threads)
+        self._interpreter = Interpreter(
+            content,
+            num_threads=arguments.threads,
+            isolated=arguments.isolated,
+            time_limit=arguments.time_limit,
+            memory_limit=arguments.memory_limit,
+        )
         self.preparation = _chosen(arguments, content)
         _set_size(self._interpreter, self.preparation)
         _check_model(self._interpreter, self.preparation)
@@ -104,6 +110,12 @@ def add_arguments(parser: argparse.ArgumentParser, threads: int) -> None:
     parser.add_argument("model", type=Path, help="TFLite file")
     parser.add_argument("--labels", type=Path, help="text file with one name for each class")
     parser.add_argument("--threads", type=int, default=threads, help=f"threads ({threads})")
+    parser.add_argument(
+        "--isolated", action="store_true", help="in a process of its own, for files without trust"
+    )
+    for name, unit, limit in (("time", "seconds", "60"), ("memory", "MiB", "2048")):
+        told = f"of --isolated, in {unit} ({limit})"
+        parser.add_argument(f"--{name}-limit", type=float, metavar=unit.upper(), help=told)
     group = parser.add_argument_group(
         "preparation", "Files of siman-larq say it themselves; for others, and to change it:"
     )

@@ -10,6 +10,7 @@ import numpy as np
 from siman_runtime.checks import read_model
 from siman_runtime.engine import Engine
 from siman_runtime.inputs import Data, Inputs, quantization
+from siman_runtime.isolated import IsolatedEngine, Limits
 from siman_runtime.progress import length, progress
 from siman_runtime.signature import SignatureRunner, key_of
 from siman_runtime.traces import Traces
@@ -36,6 +37,13 @@ class Interpreter:
         use_xnnpack: `False` computes float ops without LiteRT's XNNPACK, as LCE does by default.
         flatbuffer_model: LCE's name of `model`.
         trace: Whether `traced` tells what went into the binary convolutions.
+        isolated: Runs the file in a process of its own, for files that may crash it, hang or fill
+            the memory; that is a `ModelError` then. It is no sandbox: the process may do what this
+            one may.
+        time_limit: Seconds after which each step of an isolated file is ended, of one batch or of
+            loading; 60 if `None`.
+        memory_limit: MiB of memory that an isolated file may take; 2048 if `None`, or half of what
+            the machine has.
 
     # Attributes
         input_types: NumPy types of the inputs.
@@ -44,7 +52,7 @@ class Interpreter:
         input_scales: Their quantization scales, `None` for floats.
         input_zero_points: Their zero points, `None` for floats.
         output_types, output_shapes, output_scales, output_zero_points: The same of the outputs.
-        litert: The `ai_edge_litert.interpreter.Interpreter` inside.
+        litert: The `ai_edge_litert.interpreter.Interpreter` inside, unless it is isolated.
 
     # Raises
         FileNotFoundError: for a path without a file.
@@ -63,6 +71,9 @@ class Interpreter:
         *,
         flatbuffer_model: "Model | None" = None,
         trace: bool = False,
+        isolated: bool = False,
+        time_limit: "float | None" = None,
+        memory_limit: "float | None" = None,
     ) -> None:
         given = flatbuffer_model if model is None else model
         if given is None or (model is not None and flatbuffer_model is not None):
@@ -77,8 +88,11 @@ class Interpreter:
                     "outputs are those of LCE's reference.",
                     stacklevel=2,
                 )
-        threads = _threads(num_threads)
-        self._engine = Engine(_content(given), threads, use_xnnpack, trace)
+        if not isolated and (time_limit, memory_limit) != (None, None):
+            raise ValueError("time_limit and memory_limit need isolated=True.")
+        limits, threads = Limits.of(time_limit, memory_limit), _threads(num_threads)
+        settings = (_content(given), threads, use_xnnpack, trace)
+        self._engine = IsolatedEngine(limits, *settings) if isolated else Engine(*settings)
         self._traces = Traces() if trace else None
 
     def __enter__(self) -> "Interpreter":

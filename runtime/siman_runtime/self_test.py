@@ -3,10 +3,11 @@ must give. The delegate knows the inside of the runtime, which a new release may
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+
+from siman_runtime.process import command, death
 
 __all__ = ["fault", "fault_apart"]
 
@@ -49,19 +50,16 @@ def _sample() -> np.ndarray:
 
 def fault_apart(library: "str | os.PathLike") -> str:
     """The same in a process of its own: where structures have changed it may crash."""
-    program = (
-        "import sys; sys.path[:] = sys.argv[2:]; from siman_runtime import self_test; "
-        "print(self_test.fault(sys.argv[1]))"
-    )
-    command = [sys.executable, "-c", program, os.fspath(library), *sys.path]
+    program = "from siman_runtime import self_test; print(self_test.fault(sys.argv[1]))"
+    started = command(program, os.fspath(library))
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+        done = subprocess.run(started, capture_output=True, text=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
         return f"a test model runs for more than {_SECONDS} s"
     except OSError as error:
         return f"a test model cannot be run in a process of its own: {error}"
     if done.returncode < 0:
-        return f"a test model ended its process by signal {-done.returncode}"
+        return f"the process of a test model {death(done.returncode)}"
     if done.returncode:
         return " ".join(done.stderr.split()[-20:])
     return done.stdout.strip()

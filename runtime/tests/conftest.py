@@ -1,4 +1,6 @@
 import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -7,6 +9,15 @@ KERNELS = {"x86_64": ["avx512", "avx2", "portable"], "aarch64": ["neon", "portab
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than some seconds")
+
+
+@pytest.fixture(scope="session")
+def starts_python():
+    """Skips tests of several processes where Python cannot start another, as it is emulated."""
+    try:
+        subprocess.run([sys.executable, "-c", ""], check=True)
+    except OSError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=KERNELS[platform.machine()])

@@ -390,6 +390,7 @@ def test_interpreters_share_a_delegate():
         list(pool.map(run, range(3)))
 
 
+@pytest.mark.usefixtures("starts_python")
 @pytest.mark.parametrize("leaves_by", ["del interpreter; os._exit(0)", "sys.exit()"])
 def test_a_forked_child_ends(tmp_path, leaves_by):
     """It has no workers to wait for, and computes alone."""
