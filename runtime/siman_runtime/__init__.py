@@ -3,7 +3,16 @@
 from siman_runtime.errors import LibraryError, ModelError
 from siman_runtime.interpreter import Interpreter
 from siman_runtime.library import delegate, kernel_name
+from siman_runtime.signature import SignatureRunner
 
-__all__ = ["Interpreter", "LibraryError", "ModelError", "__version__", "delegate", "kernel_name"]
+__all__ = [
+    "Interpreter",
+    "LibraryError",
+    "ModelError",
+    "SignatureRunner",
+    "__version__",
+    "delegate",
+    "kernel_name",
+]
 
 __version__ = "0.1.0"

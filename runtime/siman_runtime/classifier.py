@@ -110,9 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser, threads: int) -> None:
     parser.add_argument("model", type=Path, help="TFLite file")
     parser.add_argument("--labels", type=Path, help="text file with one name for each class")
     parser.add_argument("--threads", type=int, default=threads, help=f"threads ({threads})")
-    parser.add_argument(
-        "--isolated", action="store_true", help="in a process of its own, for files without trust"
-    )
+    told = "in a process of its own, for files that you do not trust"
+    parser.add_argument("--isolated", action="store_true", help=told)
     for name, unit, limit in (("time", "seconds", "60"), ("memory", "MiB", "2048")):
         told = f"of --isolated, in {unit} ({limit})"
         parser.add_argument(f"--{name}-limit", type=float, metavar=unit.upper(), help=told)

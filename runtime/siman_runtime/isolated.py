@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from multiprocessing.connection import Connection
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -45,7 +46,7 @@ class Limits(NamedTuple):
             min(_MEBIBYTES, half) if memory_limit is None else memory_limit,
         )
         for name, unit, value in zip(("time", "memory"), ("seconds", "MiB"), limits, strict=True):
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
             if not is_number or not 0 < value < math.inf:
                 raise ValueError(f"{name}_limit={value!r}: a number of {unit} above 0 is allowed.")
         return limits

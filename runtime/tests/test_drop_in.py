@@ -200,17 +200,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import siman_runtime
-from siman_runtime import Interpreter, LibraryError, ModelError
+from siman_runtime import Interpreter, LibraryError, ModelError, SignatureRunner
 
 
 def classify(path: Path, images: list[NDArray[np.float32]]) -> int:
     try:
-        with Interpreter(path, num_threads=None) as interpreter:
+        with Interpreter(path, num_threads=None, isolated=True, time_limit=5) as interpreter:
             height, width = interpreter.input_shapes[0][1:3]
             interpreter.resize((8, height, width, 3))
             scores = interpreter.predict(np.stack(images), verbose=1)
             one, other = interpreter.predict(iter(images))
-            best = interpreter.get_signature_runner()(image=images[0])["scores"].argmax()
+            runner: SignatureRunner = interpreter.get_signature_runner()
+            best = runner(image=images[0])["scores"].argmax()
             interpreter.litert.allocate_tensors()
             return int(best + scores.argmax() + one.size + other.size)
     except (ModelError, LibraryError) as error:
