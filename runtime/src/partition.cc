@@ -124,7 +124,7 @@ void Partition::take_memory() {
   }
   for (const std::size_t buffer : buffer_lines_) lines += buffer;
   buffers_.clear();
-  scratch_ = {};
+  scratch_.reset();
   const std::int64_t sum = own + static_cast<std::int64_t>((lines + scratch) * sizeof(Line));
   const std::int64_t held = memory_.hold(sum);
   if (held > MemoryBudget::kMostBytes) {
@@ -134,8 +134,9 @@ void Partition::take_memory() {
          " MiB is allowed. Give the model smaller inputs or a smaller batch.");
   }
   for (Step& step : steps_) step.op->build();
-  for (const std::size_t buffer : buffer_lines_) buffers_.emplace_back(buffer);
-  scratch_.resize(scratch);
+  // Not filled with zeros: every step writes all of its output.
+  for (const std::size_t buffer : buffer_lines_) buffers_.emplace_back(new Line[buffer]);
+  scratch_.reset(new Line[scratch]);
 }
 
 void Partition::invoke(TfLiteContext* context) {
@@ -152,7 +153,7 @@ void Partition::invoke(TfLiteContext* context) {
   for (Step& step : steps_) {
     void* output = nullptr;
     if (step.buffer >= 0) {
-      output = buffers_[step.buffer].data();
+      output = buffers_[step.buffer].get();
     } else {
       const TfLiteTensor& tensor = tensor_at(context, step.output, step.op->name());
       if (tensor.data == nullptr ||
@@ -178,7 +179,7 @@ void Partition::run(Step& step, void* output) {
   if (trace.is_on() && step.op->name() == "LceBconv2d") {
     trace.add(step.node, step.dims_in, step.data[0]);
   }
-  const Workspace workspace = {*pool_, scratch_.data()};
+  const Workspace workspace = {*pool_, scratch_.get()};
   if (!Profile::instance().is_on()) {
     step.op->run(step.data, output, workspace);
     return;

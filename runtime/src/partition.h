@@ -35,8 +35,8 @@ class Partition {
 
   std::vector<Step> steps_;
   std::vector<std::size_t> buffer_lines_;
-  std::vector<std::vector<Line>> buffers_;  // of outputs that the runtime does not know
-  std::vector<Line> scratch_;               // of the steps, by turns
+  std::vector<std::unique_ptr<Line[]>> buffers_;  // of outputs that the runtime does not know
+  std::unique_ptr<Line[]> scratch_;               // of the steps, by turns
   std::vector<int> outputs_;
   std::map<int, Dims> inputs_;
   std::shared_ptr<ThreadPool> pool_;

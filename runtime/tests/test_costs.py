@@ -79,22 +79,29 @@ def test_padded_copies_share_memory():
         Interpreter(network_of_bits(op, 20))
 
 
-def test_too_much_memory_is_refused():
-    op = Convolution(height=4096, width=2048, channels=32, filters=32)
+@pytest.mark.parametrize(("height", "count"), [(4096, 1), (1024, 4)])
+def test_too_much_memory_is_refused(height, count):
+    """Of a model, whether in one partition or in several, between which the runtime has an op."""
+    op = Convolution(height=height, width=2048, channels=32, filters=32)
     b = Builder()
-    bits, made = b.tensor((*op.shape[:3], 1), BITS), b.tensor((*op.shape[:3], 1), BITS)
-    y = b.tensor(op.shape, FLOAT)
-    constants = [op.multiplier, op.bias]
-    inputs = [bits, b.constant(pack(op.weights)), *map(b.constant, constants), -1]
-    b.op("LceBconv2d", inputs, [y], op.options)
-    b.op("LceQuantize", [y], [made])
+    shape = (*op.shape[:3], 1)
+    x = bits = b.tensor(shape, BITS)
+    constants = [b.constant(pack(op.weights)), b.constant(op.multiplier), b.constant(op.bias), -1]
+    for _ in range(count):
+        y, made, copy = b.tensor(op.shape, FLOAT), b.tensor(shape, BITS), b.tensor(shape, BITS)
+        b.op("LceBconv2d", [bits, *constants], [y], op.options)
+        b.op("LceQuantize", [y], [made])
+        b.reshape(made, copy)
+        bits = copy
+    share = height * 2048 * 32 * 4 // MIB
+    padded = -(-(height + 2) * 2050 * 4 // MIB)
     told = (
-        "LceBconv2d: for an output of 1x4096x2048x32 it needs 1057 MiB, and all binary ops of the "
-        "model 1057 MiB; at most 1024 MiB is allowed. Give the model smaller inputs or a smaller "
-        "batch."
+        f"LceBconv2d: for an output of 1x{height}x2048x32 it needs {share + padded} MiB, and all "
+        "binary ops of the model 1057 MiB; at most 1024 MiB is allowed. Give the model "
+        "smaller inputs or a smaller batch."
     )
     with pytest.raises(ModelError, match=re.escape(told)):
-        Interpreter(b.build([bits], [made]))
+        Interpreter(b.build([x], [bits]))
 
 
 @pytest.mark.parametrize("shift", [0, 4, 1, 2])
