@@ -30,7 +30,7 @@ import tensorflow as tf
 
 from siman_larq import PercentileClip, SiMaNConv2D, models
 from siman_larq.callbacks import percentile_clips
-from siman_larq.training import Recipe, Teacher, build_model
+from siman_larq.training import Teacher, build_model, recipe_for
 
 
 def siman(*args: Any, **kwargs: Any) -> tf.keras.layers.Layer:
@@ -58,7 +58,7 @@ def with_layers(name: str, conv: Callable[..., Any]) -> tf.keras.Model:
 
 
 def by_recipe(name: str, **settings: Any) -> tf.keras.Model:
-    recipe = Recipe(name, **settings)
+    recipe = recipe_for("cifar10", model=name, **settings)
     model = build_model(recipe, num_classes=10)
     for clip in percentile_clips(model) if recipe.clamp != "none" else ():
         clip.percent = recipe.clip_start / 2
