@@ -28,7 +28,8 @@ def at_most(mebibytes: int):
 
 
 def test_zero_padding_of_a_large_filter():
-    op = Convolution(height=64, width=60, channels=1, filters=3, kernel=(64, 60), pad_values=0)
+    op = Convolution(height=80, width=76, channels=1, filters=1, kernel=(80, 76), pad_values=0)
+    Interpreter(Convolution().model())  # what only the first one takes
     start = time.process_time()
     interpreter = Interpreter(op.model())
     assert time.process_time() - start < 0.5
