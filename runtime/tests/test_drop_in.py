@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import os
 import re
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -226,15 +227,17 @@ WRONG = PROGRAM + 'Interpreter("model.tflite", num_threads="4").predict(3).shape
 
 def test_programs_with_types(tmp_path):
     pytest.importorskip("mypy")
-    source = Path(siman_runtime.__file__).parents[1]
+    source = str(Path(siman_runtime.__file__).parents[1])
+    # An installed package is found by itself.
+    beside = {} if source in site.getsitepackages() else {"MYPYPATH": source}
     (tmp_path / "right.py").write_text(PROGRAM)
     (tmp_path / "wrong.py").write_text(WRONG)
-    # As for an installed package: errors are those of the programs alone.
+    # Errors are those of the programs alone, as for an installed package.
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"]
     done = subprocess.run(
         [*command, "right.py", "wrong.py"],
         cwd=tmp_path,
-        env=os.environ | {"MYPYPATH": str(source)},
+        env=os.environ | beside,
         capture_output=True,
         text=True,
     )
