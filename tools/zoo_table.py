@@ -7,7 +7,8 @@ that row. Rows that the log has already are not made again.
 
 Networks with random weights amplify rounding: LCE multiplies and adds where batch normalization
 was, in another order, and one sum in a million or so gets another sign, from which all layers after
-it differ. A wrong file would differ on every image, so the images with equal outputs are counted.
+it differ. A wrong file would differ on every image, so the images with equal outputs are counted;
+and siman-runtime, which must be installed, shows layer by layer whether it is rounding.
 """
 
 import argparse
@@ -104,7 +105,8 @@ def _row(name: str, levels: str, side: int, classes: int) -> Row:
     images = np.random.default_rng(SEED).normal(size=(IMAGES, side, side, 3)).astype(np.float32)
     _calibrate(model, images)
     tflite = convert(model, allow_float=[layer.name for layer in floats])
-    report = verify(model, tflite, images)
+    report = verify(model, tflite, images, runtime="siman", layers=True)
+    assert report.layers is not None
     differences = np.abs(report.keras_outputs - report.tflite_outputs).max(axis=1)
     equal = differences < 1e-4 * np.abs(report.keras_outputs).max(axis=1)
     return {
@@ -116,6 +118,7 @@ def _row(name: str, levels: str, side: int, classes: int) -> Row:
         "agreement": report.agreement,
         "max_abs_difference": report.max_abs_difference,
         "equal": int(equal.sum()),
+        "layers": str(report.layers),
     }
 
 
@@ -148,8 +151,9 @@ def _stock_row(name: str, levels: str, side: int, classes: int) -> Row:
 def _table(models: list[list[Row]]) -> str:
     lines = [
         "| model | levels | binary layers | 1-bit in the file | left float | file, MB | of (-1, 1) "
-        "| stock: 1-bit, file | agreement of top-1 | equal outputs | largest difference |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| stock: 1-bit, file | agreement of top-1 | equal outputs | largest difference "
+        "| layer by layer |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for stock, *ours in models:
         stock_cell = stock.get("error") or (
@@ -158,7 +162,7 @@ def _table(models: list[list[Row]]) -> str:
         for row in ours:
             start = f"| {row['model']} | ({row['levels'].replace(',', ', ')}) "
             if "error" in row:
-                lines.append(f"{start}| {row['error']} | | | | | {stock_cell} | | | |")
+                lines.append(f"{start}| {row['error']} | | | | | {stock_cell} | | | | |")
                 continue
             share = row["bytes"] / ours[0]["bytes"] if "bytes" in ours[0] else float("nan")
             lines.append(
@@ -166,7 +170,7 @@ def _table(models: list[list[Row]]) -> str:
                 f"| {_left_float(row['left_float'])} "
                 f"| {row['bytes'] / 1e6:.2f} | {share:.3f} | {stock_cell} "
                 f"| {row['agreement']:.1%} | {row['equal']} of {IMAGES} "
-                f"| {row['max_abs_difference']:.1e} |"
+                f"| {row['max_abs_difference']:.1e} | {row['layers']} |"
             )
     notes = {note: None for _, *ours in models for row in ours for note in row.get("notes", [])}
     return "\n".join([*lines, "", *(f"- {' '.join(note.split())}" for note in notes)])

@@ -17,8 +17,20 @@ __all__ = ["verify"]
 @click.option("--images", type=PATH, help="A .npy or .npz file of inputs, as MODEL takes them.")
 @click.option("--run-dir", type=PATH, help="A run folder, whose data set's test images to take.")
 @click.option("--examples", type=click.IntRange(min=1), default=1000, help="Only the first N.")
-@click.option("--runtime", type=click.Choice(["lce", "siman"]), default="lce", help="What runs it.")
-@click.option("--strict", is_flag=True, help="Status 1 unless all outputs of all images are equal.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["lce", "siman"]),
+    help="What runs it.  [default: lce, with --layers siman]",
+)
+@click.option(
+    "--layers", is_flag=True, help="Follow the images layer by layer: is it more than rounding?"
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Status 1 unless all outputs of all images are equal, or with --layers for a difference "
+    "that rounding does not explain.",
+)
 @version
 def verify(
     model: Path,
@@ -26,13 +38,14 @@ def verify(
     images: Path | None,
     run_dir: Path | None,
     examples: int,
-    runtime: str,
+    runtime: str | None,
+    layers: bool,
     strict: bool,
 ) -> None:
     """Runs MODEL and TFLITE, the file made from it, on the same images, and compares them.
 
     In deep networks rounding may turn a sign in a few images, so only NaN and infinite values end
-    with status 1, and with --strict any difference above rounding.
+    with status 1, and with --strict any difference; --layers tells rounding from a wrong file.
     """
     if bool(images) == bool(run_dir):
         raise click.ClickException("Give either --images or --run-dir, to say what to run on.")
@@ -45,11 +58,20 @@ def verify(
 
         sample = _read(images) if images else _test_images(run_dir, network, examples)
         say("running the model and the file")
-        report = siman_larq.verify(network, tflite, _first(sample, examples), runtime=runtime)
+        report = siman_larq.verify(
+            network,
+            tflite,
+            _first(sample, examples),
+            runtime=runtime or ("siman" if layers else "lce"),
+            layers=layers,
+        )
     click.echo(report)
     if any(output.not_finite for output in report.outputs):
         raise click.ClickException("There are NaN or infinite values in the outputs.")
-    if strict and not report.agrees:
+    if strict and report.layers is not None:
+        if report.layers.is_wrong:
+            raise click.ClickException(f"{report.layers}.")
+    elif strict and not report.agrees:
         raise click.ClickException("The file does not agree with the model on all images.")
 
 

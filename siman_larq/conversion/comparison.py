@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from siman_larq.conversion.layer_report import LayersReport
+
 __all__ = ["Comparison", "Kept", "OutputReport", "Report"]
 
 # The outputs themselves are kept up to so many bytes: maps of a whole test set fill the memory.
@@ -58,6 +60,7 @@ class Report:
         keras_outputs: Outputs of the model: an array, or a dict of them by name if there are
             several; `None` if model and file gave more than 512 MiB.
         tflite_outputs: Outputs of the file, likewise.
+        layers: What `layers=True` found, a `LayersReport`; `None` without it.
     """
 
     outputs: tuple[OutputReport, ...]
@@ -71,6 +74,7 @@ class Report:
     kernel: str
     keras_outputs: Any = field(repr=False, compare=False)
     tflite_outputs: Any = field(repr=False, compare=False)
+    layers: LayersReport | None = None
 
     @property
     def agrees(self) -> bool:
@@ -101,6 +105,8 @@ class Report:
             ("images compared", f"{self.images:,} ({self.kernel} kernel)"),
             ("file agrees with model", "yes" if self.agrees else "NO"),
         ]
+        if self.layers is not None:
+            rows.append(("layer by layer", str(self.layers)))
         for output in self.outputs:
             prefix = f"{output.name}: " if len(self.outputs) > 1 else ""
             rows += [(prefix + name, value) for name, value in self._rows(output)]

@@ -13,6 +13,7 @@ from siman_larq._optional import require
 __all__ = [
     "BinaryConvolution",
     "TFLiteFile",
+    "codes_of",
     "constant_bytes",
     "finished",
     "has_small_maps",
@@ -152,6 +153,13 @@ def kernel_key(is_negative: np.ndarray) -> bytes:
     bits = is_negative.reshape(is_negative.shape[0], -1)
     shape = np.array(is_negative.shape, np.int32).tobytes()
     return shape + np.packbits(bits ^ bits[:, :1]).tobytes()
+
+
+def codes_of(key: bytes) -> np.ndarray:
+    """The bits that a key is of, (filters, height, width, channels); none for an empty one."""
+    shape = np.frombuffer(key[:16], np.int32) if key else np.zeros(4, np.int32)
+    bits = np.unpackbits(np.frombuffer(key[16:], np.uint8), count=int(shape.prod()))
+    return bits.reshape(shape).astype(bool)
 
 
 def operators(tflite: bytes) -> list[str]:

@@ -13,7 +13,7 @@ from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.misread import readable, source, whole_sums
 from siman_larq.conversion.signature import Inputs
 
-__all__ = ["Graph", "frozen"]
+__all__ = ["Graph", "frozen", "plain_session"]
 
 # Relative to the root mean square of what a sign, comparison or rounding is taken of.
 _MARGIN = 2e-5
@@ -74,10 +74,7 @@ class Graph:
     @cached_property
     def _session(self) -> tf.compat.v1.Session:
         # As functions, every set of tensors to look at would be a copy of the graph.
-        config = tf.compat.v1.ConfigProto()
-        # TensorFlow would take scales into kernels, after which sums of 0 are no longer exact.
-        config.graph_options.rewrite_options.disable_meta_optimizer = True
-        return tf.compat.v1.Session(graph=self.function.graph, config=config)
+        return plain_session(self.function.graph)
 
 
 def _arguments(operation: tf.Operation) -> list[tf.Tensor]:
@@ -102,6 +99,14 @@ def _is_safe(kind: str, values: list[np.ndarray], is_whole: bool) -> bool:
         distance = np.where((value == 0) & is_whole, np.inf, np.abs(value))
     scale = np.sqrt(np.mean(np.square(value, dtype=np.float64))) if value.size else 0.0
     return bool((distance > _MARGIN * scale).all())
+
+
+def plain_session(graph: tf.Graph) -> tf.compat.v1.Session:
+    """Runs a graph as it is written."""
+    config = tf.compat.v1.ConfigProto()
+    # TensorFlow would take scales into kernels, after which sums of 0 are no longer exact.
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return tf.compat.v1.Session(graph=graph, config=config)
 
 
 def frozen(model: tf.keras.Model, inputs: Inputs) -> Graph:

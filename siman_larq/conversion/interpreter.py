@@ -1,6 +1,7 @@
 """Runs TFLite files, in LCE's interpreter or in siman-runtime's, step by step."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,33 +12,46 @@ from siman_larq.conversion.process import run_file
 
 __all__ = ["Runner", "runner"]
 
-Runner = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+@dataclass(frozen=True)
+class Runner:
+    """What runs a file.
+
+    # Attributes
+        run: A function from inputs in the file's order, of a multiple of the images it takes in
+            one step, to its outputs in the file's order.
+        kernel: The name of its kernel.
+        traced: What went into each binary convolution in the last run, by its operator.
+    """
+
+    run: Callable[[list[np.ndarray]], list[np.ndarray]]
+    kernel: str
+    traced: Callable[[], dict[int, np.ndarray]] = dict
 
 
 def runner(
-    content: bytes, first: list[np.ndarray], num_threads: int, runtime: str
-) -> tuple[Runner, str]:
-    """What runs a file, and the name of its kernel.
+    content: bytes, first: list[np.ndarray], num_threads: int, runtime: str, trace: bool = False
+) -> Runner:
+    """Makes what runs a file.
 
     # Arguments
         content: The file.
         first: The first inputs for it, as many images as it takes in one step.
         num_threads: Threads.
         runtime: `"lce"` or `"siman"`.
-
-    # Returns
-        A function from inputs in the file's order, of a multiple of the images it takes in one
-        step, to its outputs in the file's order; and the kernel.
+        trace: Whether it tells what goes into binary convolutions; `"siman"` only.
 
     # Raises
         ImportError: if the runtime is not installed.
         ValueError: for a file that does not run there.
     """
     shaped = with_input_shapes(content, [value.shape for value in first])
-    return (_siman if runtime == "siman" else _lce)(shaped, first, num_threads)
+    if runtime == "siman":
+        return _siman(shaped, num_threads, trace)
+    return _lce(shaped, first, num_threads)
 
 
-def _lce(content: bytes, first: list[np.ndarray], num_threads: int) -> tuple[Runner, str]:
+def _lce(content: bytes, first: list[np.ndarray], num_threads: int) -> Runner:
     lce = require(
         "larq_compute_engine.tflite.python.interpreter", extra="convert", purpose="verify"
     )
@@ -71,10 +85,10 @@ def _lce(content: bytes, first: list[np.ndarray], num_threads: int) -> tuple[Run
             return [np.array(output) for output in steps[0]]
         return [np.concatenate(parts) for parts in zip(*steps, strict=True)]
 
-    return run, "LCE reference" if is_reference else "LCE indirect"
+    return Runner(run, "LCE reference" if is_reference else "LCE indirect")
 
 
-def _siman(content: bytes, first: list[np.ndarray], num_threads: int) -> tuple[Runner, str]:
+def _siman(content: bytes, num_threads: int, trace: bool) -> Runner:
     try:
         import siman_runtime
     except ModuleNotFoundError as error:
@@ -82,10 +96,11 @@ def _siman(content: bytes, first: list[np.ndarray], num_threads: int) -> tuple[R
             "verify: runtime='siman' needs the package siman-runtime: pip install ./runtime in "
             "siman-larq's repository."
         ) from error
-    interpreter = siman_runtime.Interpreter(content, num_threads=num_threads)
+    interpreter = siman_runtime.Interpreter(content, num_threads=num_threads, trace=trace)
 
     def run(values: list[np.ndarray]) -> list[np.ndarray]:
         outputs = interpreter.predict(values)
         return outputs if isinstance(outputs, list) else [outputs]
 
-    return run, f"siman-runtime {siman_runtime.kernel_name()}"
+    kernel = f"siman-runtime {siman_runtime.kernel_name()}"
+    return Runner(run, kernel, lambda: interpreter.traced)

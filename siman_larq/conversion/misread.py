@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["readable", "source", "whole_sums"]
+__all__ = ["independent", "readable", "sign_argument", "source", "whole_sums"]
 
 _ELEMENTWISE = ("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "Maximum", "Minimum")
 _ADDITIONS = ("Add", "AddV2")
@@ -25,7 +25,7 @@ def readable(graph: tf.Graph) -> tf.compat.v1.GraphDef:
     """
     definition = graph.as_graph_def()
     nodes = {node.name: node for node in definition.node}
-    fixed = _independent(graph)
+    fixed = independent(graph)
     for operation in graph.get_operations():
         if operation.type in _ELEMENTWISE:
             for place in _flat_places(operation, fixed):
@@ -45,9 +45,19 @@ def source(tensor: tf.Tensor) -> tf.Tensor:
     return tensor
 
 
+def sign_argument(sign: tf.Operation) -> tf.Tensor:
+    """What a sign is taken of, Larq's, which has no 0, or TensorFlow's."""
+    addition = source(sign.inputs[0]).op
+    if addition.type in _ADDITIONS:
+        kinds = [source(tensor).op.type for tensor in addition.inputs]
+        if "Sign" in kinds and _avoids_zero(addition.inputs[1 - kinds.index("Sign")]):
+            return source(addition.inputs[kinds.index("Sign")]).op.inputs[0]
+    return sign.inputs[0]
+
+
 def whole_sums(graph: tf.Graph) -> set[str]:
     """Signs of whole numbers with a scale, of which a 0 keeps its sign in the file too."""
-    fixed = _independent(graph)
+    fixed = independent(graph)
     return {
         operation.name
         for operation in graph.get_operations()
@@ -57,7 +67,7 @@ def whole_sums(graph: tf.Graph) -> set[str]:
     }
 
 
-def _independent(graph: tf.Graph) -> set[str]:
+def independent(graph: tf.Graph) -> set[str]:
     """Operations that no input of the graph goes into."""
     found: set[str] = set()
     for operation in graph.get_operations():

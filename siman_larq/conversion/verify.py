@@ -9,9 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq.conversion.comparison import Comparison, Kept, Report
+from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.flatbuffer import TFLiteFile
 from siman_larq.conversion.images import flat_images
 from siman_larq.conversion.interpreter import Runner, runner
+from siman_larq.conversion.layerwise import Layerwise
 from siman_larq.conversion.packing import packed_layers
 from siman_larq.conversion.places import Places
 from siman_larq.conversion.signature import Inputs, inputs_of, output_names
@@ -30,6 +32,8 @@ def verify(
     num_threads: int = 1,
     runtime: str = "lce",
     tolerance: float | None = None,
+    layers: bool = False,
+    strict: bool = False,
 ) -> Report:
     """Runs a model and its TFLite file on the same images, and compares each output by name.
 
@@ -52,24 +56,33 @@ def verify(
             which gives the same outputs many times faster, and is right where LCE is not.
         tolerance: What differences count as equal, relative to the magnitude of outputs. `None`
             is 1e-4, or four units in the last place of the model's precision if that is more.
+        layers: Whether each image is also followed through the binary layers, which tells
+            rounding from a wrong file; with `runtime="siman"` only. The model is then that of the
+            file: in float32, and with 1 for the sign of 0.
+        strict: Whether it is an error if the file is not the model's: with `layers` a difference
+            that rounding does not explain, without it any.
 
     # Returns
         A `Report`.
 
     # Raises
+        ConversionError: with `strict`, if the file is not the model's.
         ImportError: if LCE, or for `"siman"` siman-runtime, is not installed.
         FileNotFoundError: for a path without a file.
         TypeError: for what is no Keras model, or no file.
         ValueError: for a damaged file, a file of another model, no images, images that the model
             does not take, or a file that none of LCE's kernels computes rightly.
     """
-    _check_options(model, tflite, batch_size, num_threads, runtime)
+    _check_options(model, tflite, batch_size, num_threads, runtime, layers)
     content = tflite if isinstance(tflite, bytes) else Path(tflite).read_bytes()
     file = TFLiteFile(content)  # A damaged file would end the process in the interpreter.
     inputs = inputs_of(model)
     arrays = flat_images(model, inputs, images)
     keras = _KerasRunner(model, inputs)
     places = Places(model, inputs, keras.names, file)
+    layerwise = Layerwise(model, inputs, file, keras.names) if layers else None
+    if layerwise is not None:
+        batch_size = min(batch_size, layerwise.images_at_once)
     stepper = _Steps(inputs, keras, file, batch_size)
     if tolerance is None:
         tolerance = max(1e-4, 4 * _last_place(model))
@@ -79,17 +92,19 @@ def verify(
     for values, count in stepper.steps(arrays):
         given = places.inputs_for_file(values)
         if run is None:
-            run, kernel = runner(
-                content, [v[: stepper.of_file] for v in given], num_threads, runtime
-            )
+            first = [v[: stepper.of_file] for v in given]
+            run = runner(content, first, num_threads, runtime, layers)
         ours = stepper.cut(keras(values), count)
-        theirs = stepper.cut(places.outputs_of_file(run(given)), count)
+        theirs = stepper.cut(places.outputs_of_file(run.run(given)), count)
+        if layerwise is not None:
+            layerwise.add(values, count, run.traced(), theirs)
         for comparison, a, b in zip(comparisons, ours, theirs, strict=True):
             comparison.add(a, b)
         for part, outputs in zip(kept, (ours, theirs), strict=True):
             part.add(outputs)
+    assert run is not None
     packed, left = packed_layers(model, file)
-    return Report(
+    report = Report(
         outputs=tuple(comparison.report() for comparison in comparisons),
         tolerance=tolerance,
         packed=[layer.name for layer in packed],
@@ -98,14 +113,26 @@ def verify(
         theoretical_bytes=theoretical_bytes(model, content),
         float32_bytes=float32_bytes(model),
         images=len(arrays[0]),
-        kernel=kernel,
+        kernel=run.kernel,
         keras_outputs=kept[0].value(),
         tflite_outputs=kept[1].value(),
+        layers=None if layerwise is None else layerwise.report(),
     )
+    _check(report, strict)
+    return report
+
+
+def _check(report: Report, strict: bool) -> None:
+    if strict and report.layers is not None and report.layers.is_wrong:
+        raise ConversionError(f"verify: {report.layers}.")
+    if strict and report.layers is None and not report.agrees:
+        raise ConversionError(
+            f"verify: the file does not agree with the model on all images:\n{report}"
+        )
 
 
 def _check_options(
-    model: Any, tflite: Any, batch_size: Any, num_threads: Any, runtime: Any
+    model: Any, tflite: Any, batch_size: Any, num_threads: Any, runtime: Any, layers: Any
 ) -> None:
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"verify: model={model!r} is no tf.keras.Model.")
@@ -118,6 +145,11 @@ def _check_options(
             raise ValueError(f"verify: {name}={value!r}; give a whole number from 1 on.")
     if runtime not in ("lce", "siman"):
         raise ValueError(f"verify: runtime={runtime!r}; 'lce' and 'siman' are known.")
+    if layers and runtime != "siman":
+        raise ValueError(
+            "verify: layers=True needs runtime='siman', as LCE's interpreter shows no bits; it is "
+            "the package siman-runtime."
+        )
 
 
 def _last_place(model: tf.keras.Model) -> float:

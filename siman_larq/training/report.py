@@ -1,6 +1,7 @@
 """What a run leaves behind: model files, figures as JSON and Markdown, and pictures."""
 
 import csv
+import importlib.util
 import json
 import math
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from siman_larq.training.testing import Answers, answers
 
 __all__ = ["finish"]
 
-# LCE's interpreter takes one image at a time, on portable kernels: a sample must do.
+# Files take one image at a time, in LCE's interpreter on portable kernels: a sample must do.
 _VERIFIED_IMAGES = 1000
 # A matrix of more classes cannot be read; then the worst pairs must do.
 _MOST_CLASSES = 20
@@ -117,8 +118,11 @@ def _converted(recipe: Recipe, model: tf.keras.Model, settings: dict[str, Any]) 
 
 def _verified(model: tf.keras.Model, tflite: bytes, sample: np.ndarray) -> Report:
     note = ", which takes minutes for large ones" if max(sample.shape[1:]) > 64 else ""
-    say(f"Verifying the file on {len(sample):,} images in LCE's interpreter{note}.")
-    return verify(model, tflite, sample)
+    is_followed = importlib.util.find_spec("siman_runtime") is not None
+    where = "siman-runtime, layer by layer" if is_followed else "LCE's interpreter"
+    say(f"Verifying the file on {len(sample):,} images in {where}{note}.")
+    runtime = "siman" if is_followed else "lce"
+    return verify(model, tflite, sample, runtime=runtime, layers=is_followed)
 
 
 def _history(path: Path) -> list[dict[str, str]]:
@@ -167,6 +171,7 @@ def _figures_of_file(model: tf.keras.Model, report: Report, labels: np.ndarray) 
         "tolerance": report.tolerance,
         "max_abs_difference": report.max_abs_difference,
         "kernel": report.kernel,
+        "layers": None if report.layers is None else str(report.layers),
         "rewritten": [layer.name for layer in small_map_layers(model)],
         "packed": report.packed,
         "left_float": report.left_float,

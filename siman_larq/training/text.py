@@ -37,6 +37,7 @@ def _rows_of_file(figures: dict[str, Any]) -> list[tuple[str, str]]:
         (f"accuracy, Keras, first {n:,}", f"{figures['keras_accuracy_verified']:.2%}"),
         (f"accuracy, TFLite, first {n:,}", f"{figures['tflite_accuracy_verified']:.2%}"),
         ("agreement of top-1", f"{figures['agreement']:.2%}"),
+        *([("layer by layer", figures["layers"])] if figures.get("layers") else []),
         (f"images equal within {figures['tolerance']:.2g}", f"{figures['equal']:.2%}"),
         ("largest difference of outputs", f"{figures['max_abs_difference']:.2g}"),
         ("kernel that ran the file", figures["kernel"]),
