@@ -82,7 +82,7 @@ sanitize: $(VENV)/ready
 	  runtime/tests/thread_pool_stress.cc runtime/src/thread_pool.cc -o $(SANITIZED)/thread_pool_stress
 	$(SANITIZED)/thread_pool_stress
 	CXX=g++ $(RUN) runtime/tools/sanitized.py $(SANITIZED)
-	for kernel in avx512 avx2 portable; do \
+	for kernel in avx512 avx512bw avx2 portable; do \
 	  SIMAN_KERNEL=$$kernel $(RUN) -c 'import siman_runtime as s; s.kernel_name()' 2>/dev/null || continue; \
 	  SIMAN_KERNEL=$$kernel SIMAN_LIBRARY=$(SANITIZED)/libsiman_runtime.so \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \

@@ -12,5 +12,6 @@ if os.environ.get("SIMAN_WERROR"):
 # Each instruction set is compiled for itself, and entered only where the processor has it.
 FLAGS_OF = {
     "kernel_avx2": ["-mavx2"],
+    "kernel_avx512bw": ["-mavx512f", "-mavx512bw"],
     "kernel_avx512": ["-mavx512f", "-mavx512bw", "-mavx512vpopcntdq"],
 }

@@ -114,7 +114,8 @@ def last_error() -> str:
 
 
 def kernel_name() -> str:
-    """The instruction set in use: `"avx512"`, `"avx2"`, `"neon"` or `"portable"`.
+    """The instruction set in use: `"avx512"`, `"avx512bw"`, `"avx2"`, `"neondot"`, `"neon"` or
+    `"portable"`.
 
     # Raises
         LibraryError: If the environment variable SIMAN_KERNEL names one that does not run here.

@@ -12,7 +12,6 @@ namespace siman {
 namespace {
 
 constexpr int kLargest = 1 << 15;  // of strides and dilations
-constexpr int kUnitBlocks = kWordBits / kLanes;
 
 struct Settings {
   Window rows;
@@ -58,11 +57,11 @@ class Convolution final : public Op {
   }
   void run_unit(const Image& image, std::int64_t unit) const;
   void run_pass(const Pass& pass) const;
-  void write_int8(const std::int32_t* counts, int pixels, const Transform& transform, int lanes,
+  void write_int8(const Pass& pass, const Patch& patch, const Transform& transform,
                   std::int8_t* output) const;
-  void write_floats(const Pass& pass, const std::int32_t* counts, const Transform& transform,
+  void write_floats(const Pass& pass, const Patch& patch, const Transform& transform,
                     const float* addend, float* output) const;
-  void write_bits(std::uint32_t bits, std::uint32_t* pixel, int channel, int lanes) const;
+  void write_bits(std::uint32_t bits, std::uint32_t* pixel, int channel) const;
 
   Window rows_;  // as the file has them
   Window columns_;
@@ -70,7 +69,7 @@ class Convolution final : public Op {
   const Type type_;
   PackedFilter filter_;
   OutputTransform transform_;
-  int blocks_per_unit_ = kUnitBlocks;
+  int blocks_per_unit_;
 
   ConvolutionPlan plan_;  // by `prepare`
 
@@ -101,8 +100,9 @@ Convolution::Convolution(const Kernel& kernel, const Settings& settings, const I
       columns_(settings.columns),
       pad_with_zeros_(settings.pad_with_zeros),
       type_(output.type),
-      filter_(name_, inputs[1].get(), settings.channels_in),
-      transform_(name_, inputs, output, filter_, settings.activation) {
+      filter_(name_, inputs[1].get(), settings.channels_in, kernel),
+      transform_(name_, inputs, output, filter_, settings.activation),
+      blocks_per_unit_(kWordBits / filter_.kernel().lanes) {
   rows_.size = filter_.rows();
   columns_.size = filter_.columns();
   if (pad_with_zeros_ && (type_ != Type::kFloat32 || settings.activation != kNone)) {
@@ -173,7 +173,8 @@ void Convolution::run_unit(const Image& image, std::int64_t unit) const {
       std::fill(row + x * words + from, row + x * words + to + 1, 0u);
     }
   }
-  const int passes = (width + kernel_.most_pixels - 1) / kernel_.most_pixels;
+  const int most = filter_.kernel().most_pixels;
+  const int passes = (width + most - 1) / most;
   for (int block = first; block < last; ++block) {
     const std::ptrdiff_t group = std::ptrdiff_t{filter_.group_of(block)} * filter_.group_words();
     for (int pass = 0, x = 0; pass < passes; ++pass) {
@@ -185,7 +186,6 @@ void Convolution::run_unit(const Image& image, std::int64_t unit) const {
 }
 
 void Convolution::run_pass(const Pass& pass) const {
-  alignas(64) std::int32_t counts[kMostPixels * kLanes];
   const Patch patch = {filter_.weights(pass.block),
                        pass.input,
                        plan_.column_step(),
@@ -193,7 +193,6 @@ void Convolution::run_pass(const Pass& pass) const {
                        static_cast<int>(offsets_.size()),
                        plan_.segment_words()};
   const int channel = filter_.channel_of(pass.block);
-  const int lanes = filter_.lanes_of(pass.block);
   const std::ptrdiff_t channels = filter_.channels_out();
   const std::int64_t pixel = std::int64_t{pass.y} * plan_.columns().output + pass.x;
   const std::int64_t place = pixel * channels + channel;
@@ -201,65 +200,68 @@ void Convolution::run_pass(const Pass& pass) const {
   if (addend != nullptr) {  // fetched while bits are counted
     for (std::ptrdiff_t p = 0; p < pass.pixels; ++p) __builtin_prefetch(addend + p * channels);
   }
-  kernel_.count[pass.pixels - 1](patch, counts);
-  const Transform transform = transform_.of(pass.block);
+  const Transform transform = transform_.of(std::size_t{1} * pass.block * filter_.kernel().lanes);
   if (type_ == Type::kBits) {
     std::uint32_t bits[kMostPixels];
-    kernel_.to_bits(counts, pass.pixels, transform, bits);
+    filter_.kernel().to_bits[pass.pixels - 1](patch, transform, bits);
     auto* to = static_cast<std::uint32_t*>(pass.image.output) + pixel * values_out();
     for (int p = 0; p < pass.pixels; ++p, to += values_out()) {
-      write_bits(bits[p], to, channel, lanes);
+      write_bits(bits[p], to, channel);
     }
   } else if (type_ == Type::kInt8) {
-    write_int8(counts, pass.pixels, transform, lanes,
-               static_cast<std::int8_t*>(pass.image.output) + place);
+    write_int8(pass, patch, transform, static_cast<std::int8_t*>(pass.image.output) + place);
   } else {
-    write_floats(pass, counts, transform, addend,
-                 static_cast<float*>(pass.image.output) + place);
+    write_floats(pass, patch, transform, addend, static_cast<float*>(pass.image.output) + place);
   }
 }
 
 // Whole blocks go where they belong at once; of a group's last block only the channels there are.
-void Convolution::write_int8(const std::int32_t* counts, int pixels, const Transform& transform,
-                             int lanes, std::int8_t* output) const {
-  if (lanes == kLanes) {
-    kernel_.to_int8(counts, pixels, transform, output, filter_.channels_out());
+void Convolution::write_int8(const Pass& pass, const Patch& patch, const Transform& transform,
+                             std::int8_t* output) const {
+  const auto to_int8 = filter_.kernel().to_int8[pass.pixels - 1];
+  const int all = filter_.kernel().lanes, lanes = filter_.lanes_of(pass.block);
+  const std::ptrdiff_t channels = filter_.channels_out();
+  if (lanes == all) {
+    to_int8(patch, transform, output, channels);
     return;
   }
-  std::int8_t values[kMostPixels * kLanes];
-  kernel_.to_int8(counts, pixels, transform, values, kLanes);
-  for (int p = 0; p < pixels; ++p) {
-    std::copy_n(values + p * kLanes, lanes, output + std::ptrdiff_t{p} * filter_.channels_out());
+  std::int8_t values[kMostPixels * kMostLanes];
+  to_int8(patch, transform, values, all);
+  for (int p = 0; p < pass.pixels; ++p) {
+    std::copy_n(values + p * all, lanes, output + p * channels);
   }
 }
 
-void Convolution::write_floats(const Pass& pass, const std::int32_t* counts,
-                               const Transform& transform, const float* addend,
-                               float* output) const {
-  const float* zeros[kMostPixels];
-  if (pad_with_zeros_) zero_padding_.find(pass.y, pass.x, pass.pixels, std::int64_t{pass.block} * kLanes, zeros);
-  const float* const* found = pad_with_zeros_ ? zeros : nullptr;
-  const int lanes = filter_.lanes_of(pass.block);
+void Convolution::write_floats(const Pass& pass, const Patch& patch, const Transform& transform,
+                               const float* addend, float* output) const {
+  const auto to_float = filter_.kernel().to_float[pass.pixels - 1];
+  const int all = filter_.kernel().lanes, lanes = filter_.lanes_of(pass.block);
   const std::ptrdiff_t channels = filter_.channels_out();
-  if (lanes == kLanes) {
-    kernel_.to_float(counts, pass.pixels, transform, {found, addend, bounds_}, output, channels);
+  const float* zeros[kMostPixels];
+  if (pad_with_zeros_) {
+    const std::int64_t lane = std::int64_t{pass.block} * all;
+    zero_padding_.find(pass.y, pass.x, pass.pixels, lane, zeros);
+  }
+  const float* const* found = pad_with_zeros_ ? zeros : nullptr;
+  if (lanes == all) {
+    to_float(patch, transform, {found, addend, bounds_}, output, channels);
     return;
   }
-  float values[kMostPixels * kLanes];
-  kernel_.to_float(counts, pass.pixels, transform, {found, nullptr, {}}, values, kLanes);
+  float values[kMostPixels * kMostLanes];
+  to_float(patch, transform, {found, nullptr, {}}, values, all);
   for (int p = 0; p < pass.pixels; ++p) {
     for (int l = 0; l < lanes; ++l) {
-      const float value = values[p * kLanes + l];
+      const float value = values[p * all + l];
       const std::ptrdiff_t place = p * channels + l;
       output[place] = addend == nullptr ? value : bounds_.clamp(value + addend[place]);
     }
   }
 }
 
-void Convolution::write_bits(std::uint32_t bits, std::uint32_t* pixel, int channel,
-                             int lanes) const {
+// Bits of lanes without a channel are clear, by their threshold.
+void Convolution::write_bits(std::uint32_t bits, std::uint32_t* pixel, int channel) const {
   const int shift = channel % kWordBits;
-  const std::uint64_t placed = std::uint64_t{bits & ((1u << lanes) - 1)} << shift;
+  const std::uint64_t placed = std::uint64_t{bits} << shift;
   pixel[channel / kWordBits] |= static_cast<std::uint32_t>(placed);
   if (placed >> kWordBits != 0) {
     pixel[channel / kWordBits + 1] |= static_cast<std::uint32_t>(placed >> kWordBits);

@@ -9,6 +9,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace siman {
@@ -17,6 +19,7 @@ namespace {
 #if defined(__x86_64__)
 struct Processor {
   bool avx2 = false;
+  bool avx512_bw = false;
   bool avx512 = false;
 };
 
@@ -33,10 +36,18 @@ Processor processor() {
   constexpr unsigned kAvx2 = 1u << 5, kAvx512F = 1u << 16, kAvx512Bw = 1u << 30;
   constexpr unsigned kVpopcntdq = 1u << 14;  // in ECX
   found.avx2 = (saved & kAvxState) == kAvxState && (ebx & kAvx2) != 0;
-  found.avx512 = found.avx2 && (saved & kAvx512State) == kAvx512State && (ebx & kAvx512F) != 0 &&
-                 (ebx & kAvx512Bw) != 0 && (ecx & kVpopcntdq) != 0;
+  found.avx512_bw = found.avx2 && (saved & kAvx512State) == kAvx512State && (ebx & kAvx512F) != 0 &&
+                    (ebx & kAvx512Bw) != 0;
+  found.avx512 = found.avx512_bw && (ecx & kVpopcntdq) != 0;
   return found;
 }
+#elif defined(__aarch64__) && defined(__linux__)
+bool has_dot_products() {
+  constexpr unsigned long kAsimdDp = 1ul << 20;  // HWCAP_ASIMDDP, which old headers lack
+  return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
+}
+#elif defined(__aarch64__)
+bool has_dot_products() { return false; }  // by no way that is known here
 #endif
 
 std::vector<const Kernel*> runnable() {  // the fastest first
@@ -44,8 +55,10 @@ std::vector<const Kernel*> runnable() {  // the fastest first
 #if defined(__x86_64__)
   const Processor found = processor();
   if (found.avx512) kernels.push_back(&kAvx512Kernel);
+  if (found.avx512_bw) kernels.push_back(&kAvx512BwKernel);
   if (found.avx2) kernels.push_back(&kAvx2Kernel);
 #elif defined(__aarch64__)
+  if (has_dot_products()) kernels.push_back(&kNeonDotKernel);
   kernels.push_back(&kNeonKernel);
 #endif
   kernels.push_back(&kPortableKernel);

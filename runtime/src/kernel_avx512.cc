@@ -11,49 +11,25 @@
 namespace siman {
 namespace {
 
-inline __m512i load(const void* from) { return _mm512_loadu_si512(from); }
+struct Avx512 {
+  static constexpr int kLanes = 16;
+  static constexpr int kMostPixels = 8;
 
-inline __m512i broadcast(const std::uint32_t* word) {
-  return _mm512_set1_epi32(static_cast<int>(*word));
-}
-
-template <int kPixels>
-void count(const Patch& patch, std::int32_t* counts) {
-  __m512i sums[kPixels];
-  for (int p = 0; p < kPixels; ++p) sums[p] = _mm512_setzero_si512();
-  const std::uint32_t* weights = patch.weights;
-  const std::ptrdiff_t stride = patch.pixel_stride;
-  for (int s = 0; s < patch.segments; ++s) {
-    const std::uint32_t* x = patch.input + patch.offsets[s];
-    for (int k = 0; k < patch.words; ++k, ++x, weights += kLanes) {
-      const __m512i w = load(weights);
-#pragma GCC unroll 8
-      for (int p = 0; p < kPixels; ++p) {
-        const __m512i product = _mm512_xor_si512(w, broadcast(x + p * stride));
-        sums[p] = _mm512_add_epi32(sums[p], _mm512_popcnt_epi32(product));
-      }
-    }
+  static Ints add(Ints sum, Ints product) {
+    return sum + reinterpret_cast<Ints>(_mm512_popcnt_epi32(reinterpret_cast<__m512i>(product)));
   }
-#pragma GCC unroll 8
-  for (int p = 0; p < kPixels; ++p) _mm512_storeu_si512(counts + p * kLanes, sums[p]);
-}
-
-void compare_bits(const std::int32_t* counts, int pixels, const Transform& transform,
-                  std::uint32_t* output) {
-  const auto threshold = load(transform.threshold);
-  for (int p = 0; p < pixels; ++p, counts += kLanes) {
-    output[p] = _mm512_cmpgt_epi32_mask(load(counts), threshold);
+  template <int kPixels>
+  static void count(const Patch& patch, Counts<Avx512, kPixels>& counts) {
+    count_words<Avx512, kPixels>(patch, counts);
   }
-}
-
-void pack(const float* values, std::int64_t words, std::uint32_t* output) {
-  const __m512 zero = _mm512_setzero_ps();
-  for (std::int64_t w = 0; w < words; ++w, values += 32) {
-    const std::uint32_t low = _mm512_cmp_ps_mask(_mm512_loadu_ps(values), zero, _CMP_LT_OQ);
-    const std::uint32_t high = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + 16), zero, _CMP_LT_OQ);
-    output[w] = low | high << 16;
+  static std::uint32_t above(Ints counts, Ints thresholds) {
+    return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(counts),
+                                   reinterpret_cast<__m512i>(thresholds));
   }
-}
+  static std::uint32_t negative(Floats values) {
+    return _mm512_cmp_ps_mask(values, _mm512_setzero_ps(), _CMP_LT_OQ);
+  }
+};
 
 #define SIMAN_COUNT(r) "vpopcntd %%zmm" #r ", %%zmm" #r "\n\t"
 
@@ -70,16 +46,7 @@ std::int64_t count_in_registers(std::int64_t rounds) {
 
 }  // namespace
 
-const Kernel kAvx512Kernel = {
-    "avx512",
-    8,
-    {count<1>, count<2>, count<3>, count<4>, count<5>, count<6>, count<7>, count<8>},
-    to_float,
-    to_int8,
-    compare_bits,
-    pack,
-    count_in_registers,
-};
+constexpr Kernel kAvx512Kernel = kernel_of<Avx512>("avx512", count_in_registers);
 
 }  // namespace siman
 #endif  // __x86_64__

@@ -1,92 +1,230 @@
 // Outputs from counts, the same for all instruction sets; every file that includes this compiles
 // it for its own. Anonymous, so that no linker puts one set's code in place of another's.
+//
+// `Set` is what a file knows of its instruction set: kLanes, kMostPixels, `count`, and comparisons
+// that give a bit for each value.
 #ifndef SIMAN_KERNEL_COMMON_H_
 #define SIMAN_KERNEL_COMMON_H_
 
 #include <cstring>
+#include <utility>
 
 #include "kernel.h"
 
 namespace siman {
 namespace {
 
-inline float clamped(std::int32_t count, const Transform& transform) {
-  std::int32_t doubled = 2 * count;
-  doubled = doubled < transform.low ? transform.low : doubled;
-  doubled = doubled > transform.high ? transform.high : doubled;
-  return static_cast<float>(doubled);
-}
+// Vectors of just the registers' width: wider ones g++ takes apart, through memory; and a compiler
+// left to find vectors by itself fears that the output, which may be the addend, is something else
+// that is read here too.
+#if defined(__AVX512F__)
+constexpr int kNativeBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kNativeBytes = 32;
+#else
+constexpr int kNativeBytes = 16;
+#endif
+constexpr int kStep = kNativeBytes / 4;
+using Floats = float __attribute__((vector_size(kNativeBytes)));
+using Ints = std::int32_t __attribute__((vector_size(kNativeBytes)));
 
-// All lanes at once, in as many registers as that takes; a compiler left to find out by itself
-// fears that the output, which may be the addend, is something else that is read here too.
-using Floats = float __attribute__((vector_size(sizeof(float) * kLanes)));
-using Ints = std::int32_t __attribute__((vector_size(sizeof(std::int32_t) * kLanes)));
+template <class Set>
+constexpr int kParts = Set::kLanes / kStep;
+
+// Of kPixels positions, for all lanes.
+template <class Set, int kPixels>
+using Counts = Ints[kPixels][kParts<Set>];
 
 template <class Vector, class Value>
-inline void load(const Value* from, Vector& to) {
+inline Vector load(const Value* from) {
+  Vector to;
   std::memcpy(&to, from, sizeof(to));
+  return to;
 }
 
 template <class Vector, class Value>
-inline void clamp(Vector& values, Value low, Value high) {
+inline Vector clamp(Vector values, Value low, Value high) {
   const Vector least = low - Vector{}, most = high - Vector{};
   values = values < least ? least : values;
-  values = values > most ? most : values;
+  return values > most ? most : values;
 }
 
-void to_float(const std::int32_t* counts, int pixels, const Transform& transform,
-              const Additions& additions, float* output, std::ptrdiff_t stride) {
-  const std::int32_t low = transform.low, high = transform.high;
+// float(clamp(2 * count)) or float(count), multiplied and added to.
+template <class Set>
+struct Lanes {
+  explicit Lanes(const Transform& transform) {
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts<Set>; ++part) {
+      multiplier[part] = load<Floats>(transform.multiplier + part * kStep);
+      bias[part] = load<Floats>(transform.bias + part * kStep);
+    }
+  }
+  Floats of(Ints counts, int part) const {
+    return __builtin_convertvector(counts, Floats) * multiplier[part] + bias[part];
+  }
+
+  Floats multiplier[kParts<Set>];
+  Floats bias[kParts<Set>];
+};
+
+template <class Set, int kPixels>
+inline void keep_within(const Transform& transform, Counts<Set, kPixels>& counts) {
+  if (!transform.is_bounded) return;
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 4
+    for (Ints& count : counts[p]) count = clamp(count + count, transform.low, transform.high);
+  }
+}
+
+template <class Set, int kPixels>
+void to_float(const Patch& patch, const Transform& transform, const Additions& additions,
+              float* output, std::ptrdiff_t stride) {
+  Counts<Set, kPixels> counts;
+  Set::template count<kPixels>(patch, counts);
+  keep_within<Set, kPixels>(transform, counts);
+  const Lanes<Set> lanes(transform);
   const Additions extra = additions;
   const bool bounded = extra.bounds.low > Bounds{}.low || extra.bounds.high < Bounds{}.high;
-  Floats multiplier, bias, added;
-  load(transform.multiplier, multiplier);
-  load(transform.bias, bias);
-  for (int p = 0; p < pixels; ++p, counts += kLanes) {
-    Ints doubled;
-    load(counts, doubled);
-    doubled += doubled;
-    clamp(doubled, low, high);
-    Floats values = __builtin_convertvector(doubled, Floats) * multiplier + bias;
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+    Floats values[kParts<Set>];
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts<Set>; ++part) values[part] = lanes.of(counts[p][part], part);
     if (extra.zeros != nullptr && extra.zeros[p] != nullptr) {
-      load(extra.zeros[p], added);
-      values += added;
+#pragma GCC unroll 4
+      for (int part = 0; part < kParts<Set>; ++part) {
+        values[part] += load<Floats>(extra.zeros[p] + part * kStep);
+      }
     }
     if (extra.addend != nullptr) {
-      load(extra.addend + p * stride, added);
-      values += added;
-      if (bounded) clamp(values, extra.bounds.low, extra.bounds.high);
+#pragma GCC unroll 4
+      for (int part = 0; part < kParts<Set>; ++part) {
+        values[part] += load<Floats>(extra.addend + p * stride + part * kStep);
+        if (bounded) values[part] = clamp(values[part], extra.bounds.low, extra.bounds.high);
+      }
     }
-    std::memcpy(output + p * stride, &values, sizeof(values));
-  }
-}
-
-void to_int8(const std::int32_t* __restrict counts, int pixels, const Transform& transform,
-             std::int8_t* __restrict output, std::ptrdiff_t stride) {
-  const Transform t = transform;
-  for (int p = 0; p < pixels; ++p, counts += kLanes, output += stride) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      float value = clamped(counts[lane], t) * t.multiplier[lane] + t.bias[lane];
-      value = value > -200.0f ? value : -200.0f;  // beyond both ends, and no number either
-      value = value < 200.0f ? value : 200.0f;
-      const int whole = static_cast<int>(value);
-      const float rest = value - static_cast<float>(whole);
-      int rounded = whole + (rest >= 0.5f) - (rest <= -0.5f);
-      rounded = rounded < -128 ? -128 : rounded;
-      output[lane] = static_cast<std::int8_t>(rounded > 127 ? 127 : rounded);
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts<Set>; ++part) {
+      std::memcpy(output + p * stride + part * kStep, &values[part], sizeof(Floats));
     }
   }
 }
 
-[[maybe_unused]] void to_bits(const std::int32_t* counts, int pixels, const Transform& transform,
-                              std::uint32_t* output) {
-  for (int p = 0; p < pixels; ++p, counts += kLanes) {
+template <class Set, int kPixels>
+void to_int8(const Patch& patch, const Transform& transform, std::int8_t* output,
+             std::ptrdiff_t stride) {
+  Counts<Set, kPixels> counts;
+  Set::template count<kPixels>(patch, counts);
+  keep_within<Set, kPixels>(transform, counts);
+  const Lanes<Set> lanes(transform);
+  const Floats least = -200.0f - Floats{}, most = 200.0f - Floats{};
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts<Set>; ++part) {
+      Floats values = lanes.of(counts[p][part], part);
+      values = values > least ? values : least;  // beyond both ends, and no number either
+      values = values < most ? values : most;
+      const Ints whole = __builtin_convertvector(values, Ints);
+      const Floats rest = values - __builtin_convertvector(whole, Floats);
+      // Comparisons give -1 where they hold.
+      const Ints rounded = clamp(whole - (rest >= 0.5f) + (rest <= -0.5f), -128, 127);
+      std::int8_t* to = output + p * stride + part * kStep;
+      for (int lane = 0; lane < kStep; ++lane) to[lane] = static_cast<std::int8_t>(rounded[lane]);
+    }
+  }
+}
+
+template <class Set, int kPixels>
+void to_bits(const Patch& patch, const Transform& transform, std::uint32_t* output) {
+  Counts<Set, kPixels> counts;
+  Set::template count<kPixels>(patch, counts);
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
     std::uint32_t bits = 0;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      bits |= static_cast<std::uint32_t>(counts[lane] > transform.threshold[lane]) << lane;
+#pragma GCC unroll 8
+    for (int part = 0; part < kParts<Set>; ++part) {
+      const auto threshold = load<Ints>(transform.threshold + part * kStep);
+      bits |= Set::above(counts[p][part], threshold) << part * kStep;
     }
     output[p] = bits;
   }
+}
+
+template <class Set>
+void pack(const float* values, std::int64_t words, std::uint32_t* output) {
+  for (std::int64_t w = 0; w < words; ++w) {
+    std::uint32_t word = 0;
+#pragma GCC unroll 8
+    for (int from = 0; from < 32; from += kStep, values += kStep) {
+      word |= Set::negative(load<Floats>(values)) << from;
+    }
+    output[w] = word;
+  }
+}
+
+// One by one: g++ makes a call of a loop, which costs more than the rest of a pass.
+template <class Vector, int kRows, int kColumns>
+inline void clear(Vector (&vectors)[kRows][kColumns]) {
+#pragma GCC unroll 8
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (int column = 0; column < kColumns; ++column) vectors[row][column] = Vector{};
+  }
+}
+
+// Keeps what lies there out of registers, which an inner loop needs for other things.
+inline void keep_in_memory(void* from) { asm volatile("" : : "r"(from) : "memory"); }
+
+// Counts of registers that hold a word of each lane: `Set::add` adds the bits that differ.
+template <class Set, int kPixels>
+inline void count_words(const Patch& patch, Counts<Set, kPixels>& counts) {
+  clear(counts);
+  const std::uint32_t* weights = patch.weights;
+  const std::ptrdiff_t stride = patch.pixel_stride;
+  for (int s = 0; s < patch.segments; ++s) {
+    const std::uint32_t* x = patch.input + patch.offsets[s];
+    for (int k = 0; k < patch.words; ++k, ++x, weights += Set::kLanes) {
+      Ints w[kParts<Set>];
+      for (int part = 0; part < kParts<Set>; ++part) w[part] = load<Ints>(weights + part * kStep);
+#pragma GCC unroll 8
+      for (int p = 0; p < kPixels; ++p) {
+        const Ints word = static_cast<std::int32_t>(x[p * stride]) - Ints{};
+#pragma GCC unroll 4
+        for (int part = 0; part < kParts<Set>; ++part) {
+          counts[p][part] = Set::add(counts[p][part], w[part] ^ word);
+        }
+      }
+    }
+  }
+}
+
+template <int kLanes>
+void copy_word(const std::uint32_t* filter, std::uint32_t* weights) {
+  std::memcpy(weights, filter, kLanes * sizeof(*filter));
+}
+
+// The passes over 1 to Set::kMostPixels positions.
+template <class Set, std::size_t... kBefore>
+constexpr Kernel with_passes(Kernel kernel, std::index_sequence<kBefore...>) {
+  ((kernel.to_float[kBefore] = to_float<Set, kBefore + 1>), ...);
+  ((kernel.to_int8[kBefore] = to_int8<Set, kBefore + 1>), ...);
+  ((kernel.to_bits[kBefore] = to_bits<Set, kBefore + 1>), ...);
+  return kernel;
+}
+
+template <class Set>
+constexpr Kernel kernel_of(const char* name, std::int64_t (*count_in_registers)(std::int64_t)) {
+  Kernel kernel = {};
+  kernel.name = name;
+  kernel.lanes = Set::kLanes;
+  kernel.most_pixels = Set::kMostPixels;
+  kernel.weight_words = 1;
+  kernel.arrange = copy_word<Set::kLanes>;
+  kernel.pack = pack<Set>;
+  kernel.count_in_registers = count_in_registers;
+  return with_passes<Set>(kernel, std::make_index_sequence<Set::kMostPixels>());
 }
 
 }  // namespace

@@ -12,8 +12,29 @@ inline std::uint32_t bits(std::uint32_t x) {
   return (x * 0x01010101u) >> 24;
 }
 
+struct Portable {
+  static constexpr int kLanes = 16;
+  static constexpr int kMostPixels = 2;
+
+  template <int kPixels>
+  static void count(const Patch& patch, Counts<Portable, kPixels>& counts);
+
+  static std::uint32_t above(Ints counts, Ints thresholds) {
+    std::uint32_t found = 0;
+    for (int i = 0; i < kStep; ++i) {
+      found |= static_cast<std::uint32_t>(counts[i] > thresholds[i]) << i;
+    }
+    return found;
+  }
+  static std::uint32_t negative(Floats values) {
+    std::uint32_t found = 0;
+    for (int i = 0; i < kStep; ++i) found |= static_cast<std::uint32_t>(values[i] < 0.0f) << i;
+    return found;
+  }
+};
+
 template <int kPixels>
-void count(const Patch& patch, std::int32_t* __restrict counts) {
+void Portable::count(const Patch& patch, Counts<Portable, kPixels>& counts) {
   std::uint32_t parity[kPixels][kLanes] = {};
   std::uint32_t pairs[kPixels][kLanes] = {};
   const std::uint32_t* weights = patch.weights;
@@ -36,34 +57,22 @@ void count(const Patch& patch, std::int32_t* __restrict counts) {
     }
   }
   for (int p = 0; p < kPixels; ++p) {
-    for (int l = 0; l < kLanes; ++l) {
-      counts[p * kLanes + l] = static_cast<std::int32_t>(2 * pairs[p][l] + bits(parity[p][l]));
-    }
+    for (int l = 0; l < kLanes; ++l) pairs[p][l] = 2 * pairs[p][l] + bits(parity[p][l]);
   }
-}
-
-void pack(const float* values, std::int64_t words, std::uint32_t* output) {
-  for (std::int64_t w = 0; w < words; ++w, values += 32) {
-    std::uint32_t word = 0;
-    for (int c = 0; c < 32; ++c) word |= static_cast<std::uint32_t>(values[c] < 0.0f) << c;
-    output[w] = word;
-  }
+  std::memcpy(counts, pairs, sizeof(counts));
 }
 
 std::int64_t count_in_registers(std::int64_t rounds) {
-  std::uint32_t x[kLanes] = {};
+  std::uint32_t x[Portable::kLanes] = {};
   for (std::int64_t i = 0; i < rounds; ++i) {
-    for (int l = 0; l < kLanes; ++l) x[l] = bits(x[l] + 1);
+    for (std::uint32_t& word : x) word = bits(word + 1);
     asm volatile("" : : "r"(x) : "memory");
   }
-  return rounds * kLanes * 32;
+  return rounds * Portable::kLanes * 32;
 }
 
 }  // namespace
 
-const Kernel kPortableKernel = {
-    "portable", 2,    {count<1>, count<2>}, to_float,
-    to_int8,    to_bits, pack,                  count_in_registers,
-};
+constexpr Kernel kPortableKernel = kernel_of<Portable>("portable", count_in_registers);
 
 }  // namespace siman

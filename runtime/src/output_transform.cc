@@ -1,6 +1,7 @@
 #include "output_transform.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "error.h"
@@ -24,7 +25,8 @@ const Value* parameter(const std::string& op, const Tensor* tensor, const char* 
 }  // namespace
 
 OutputTransform::OutputTransform(const std::string& op, const Inputs& inputs, const Tensor& output,
-                                 const PackedFilter& filter, int activation) {
+                                 const PackedFilter& filter, int activation)
+    : is_bounded_(activation != kNone) {
   const int channels = filter.channels_out();
   if (output.type == Type::kBits) {  // the converter has put the activation into the thresholds
     thresholds_ =
@@ -62,6 +64,20 @@ void OutputTransform::build(const PackedFilter& filter) {
     bias_[lane] = static_cast<float>(
         (offset + static_cast<double>(filter.signs()) * factor) / scale_ + zero_point_);
   }
+  // Doubling changes no digit of a product, unless it overflows.
+  const auto overflows = [](float value) { return !std::isfinite(2.0f * value); };
+  if (std::any_of(multiplier_.begin(), multiplier_.end(), overflows)) is_bounded_ = true;
+  if (!is_bounded_) {
+    for (float& value : multiplier_) value *= 2.0f;
+  }
+}
+
+std::vector<float> OutputTransform::multiplier() const {
+  std::vector<float> result = multiplier_;
+  if (!is_bounded_) {
+    for (float& value : result) value *= 0.5f;
+  }
+  return result;
 }
 
 }  // namespace siman

@@ -28,11 +28,11 @@ class OutputTransform {
     return filter.lanes() * std::int64_t{sizeof(float) * 2 + sizeof(std::int32_t)};
   }
   void build(const PackedFilter& filter);  // before those below
-  Transform of(int block) const {
-    const std::size_t lane = static_cast<std::size_t>(block) * kLanes;
-    return {low_, high_, &multiplier_[lane], &bias_[lane], &threshold_[lane]};
+  Transform of(std::size_t lane) const {  // and those behind it
+    return {is_bounded_, low_, high_, &multiplier_[lane], &bias_[lane], &threshold_[lane]};
   }
-  const std::vector<float>& multiplier() const { return multiplier_; }
+  // What a sum of signs is multiplied by, negated.
+  std::vector<float> multiplier() const;
 
  private:
   // The file's: thresholds for outputs of bits, else the other two.
@@ -42,6 +42,8 @@ class OutputTransform {
   double scale_ = 1;
   double zero_point_ = 0;
 
+  // Counts need no doubling where the multipliers are doubled.
+  bool is_bounded_;
   // By lane: all blocks one behind the other.
   std::vector<float> multiplier_;
   std::vector<float> bias_;

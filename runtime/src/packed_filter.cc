@@ -10,8 +10,9 @@ constexpr int kMostSigns = 1 << 28;  // in a receptive field
 
 }  // namespace
 
-PackedFilter::PackedFilter(const std::string& op, const Tensor* filter, int channels_in)
-    : channels_in_(channels_in) {
+PackedFilter::PackedFilter(const std::string& op, const Tensor* filter, int channels_in,
+                           const Kernel& kernel)
+    : kernel_(&kernel), channels_in_(channels_in) {
   if (filter == nullptr || filter->type != Type::kBits || filter->data == nullptr ||
       filter->dims.size() != 4) {
     fail(op, ": its filter must be a constant int32 tensor of rank 4.");
@@ -36,7 +37,8 @@ PackedFilter::PackedFilter(const std::string& op, const Tensor* filter, int chan
          "damaged: convert the model again.");
   }
   outputs_per_group_ = channels_out_ / groups_;
-  blocks_per_group_ = (outputs_per_group_ + kLanes - 1) / kLanes;
+  kernel_ = &fitting(kernel, outputs_per_group_);
+  blocks_per_group_ = (outputs_per_group_ + kernel_->lanes - 1) / kernel_->lanes;
   if (signs() > kMostSigns) fail(op, ": a receptive field of ", signs(), " signs is too large.");
 }
 
@@ -46,10 +48,13 @@ void PackedFilter::pack() {
   std::uint32_t* to = packed_.data();
   for (int block = 0; block < blocks(); ++block) {
     for (std::int64_t tap = 0; tap < taps(); ++tap) {
-      for (int word = 0; word < group_words(); ++word, to += kLanes) {
+      for (int word = 0; word < group_words(); ++word) {
+        std::uint32_t of_lanes[kMostLanes] = {};
         for (int lane = 0; lane < lanes_of(block); ++lane) {
-          to[lane] = words_of(channel_of(block) + lane, tap)[word];
+          of_lanes[lane] = words_of(channel_of(block) + lane, tap)[word];
         }
+        kernel_->arrange(of_lanes, to);
+        to += kernel_->weight_words * kernel_->lanes;
       }
     }
   }

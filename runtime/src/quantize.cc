@@ -23,6 +23,14 @@ namespace {
 
 constexpr std::int64_t kGrain = 64;  // words that are worth a call
 
+struct Masks {
+  constexpr Masks() {
+    for (int bit = 0; bit < kWordBits; ++bit) of[bit] = std::uint32_t{1} << bit;
+  }
+  std::uint32_t of[kWordBits] = {};
+};
+constexpr Masks kMasks;
+
 void check_rank(const std::string& op, const Dims& dims) {
   if (dims.empty() || dims.size() > 6) {
     fail(op, ": a tensor of rank ", dims.size(), "; 1 to 6 is allowed.");
@@ -142,12 +150,18 @@ class Dequantize final : public Op {
   template <class Value>
   void unpack(const std::uint32_t* words, std::int64_t begin, std::int64_t end, Value* values,
               Value plus, Value minus) const {
-    const std::int64_t row_words = words_for(channels_);
+    words += begin * words_for(channels_);
+    values += begin * channels_;
     for (std::int64_t row = begin; row < end; ++row) {
-      for (int c = 0; c < channels_; ++c) {
-        const std::uint32_t word = words[row * row_words + c / kWordBits];
-        values[row * channels_ + c] = (word >> (c % kWordBits) & 1) != 0 ? minus : plus;
+      int left = channels_;
+      for (; left >= kWordBits; left -= kWordBits, values += kWordBits) {
+        const std::uint32_t word = *words++;
+        // By masks and with a fixed count, which compilers make vectors of.
+        for (int c = 0; c < kWordBits; ++c) values[c] = (word & kMasks.of[c]) != 0 ? minus : plus;
       }
+      if (left == 0) continue;
+      const std::uint32_t word = *words++;
+      for (int c = 0; c < left; ++c) *values++ = (word & kMasks.of[c]) != 0 ? minus : plus;
     }
   }
 

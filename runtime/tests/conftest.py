@@ -4,7 +4,10 @@ import sys
 
 import pytest
 
-KERNELS = {"x86_64": ["avx512", "avx2", "portable"], "aarch64": ["neon", "portable"]}
+KERNELS = {
+    "x86_64": ["avx512", "avx512bw", "avx2", "portable"],
+    "aarch64": ["neondot", "neon", "portable"],
+}
 
 
 def pytest_configure(config):

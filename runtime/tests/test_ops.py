@@ -44,14 +44,27 @@ def test_zero_padding_on_maps_smaller_than_the_filter(kernel, size, window):
     np.testing.assert_array_equal(outputs(op), op.expected(op.sample()))
 
 
-@pytest.mark.parametrize("words", [31, 32, 62, 63, 64])
-def test_counts_beyond_a_byte(kernel, words):
-    """All bits differ, in as many words as a byte can count, and more."""
-    op = Convolution(height=1, width=9, channels=32 * words, kernel=(1, 1), filters=17)
+@pytest.mark.parametrize("filters", [9, 33])
+@pytest.mark.parametrize("words", [15, 16, 31, 32, 62, 63, 64, 2025, 2026, 4096])
+def test_counts_beyond_a_byte(kernel, words, filters):
+    """All bits differ, in as many words as a byte or 16 bits can count, and more."""
+    op = Convolution(height=1, width=9, channels=32 * words, kernel=(1, 1), filters=filters)
     op.weights[...] = -1
     x = np.ones((1, 1, 9, 32 * words), np.float32)
     result = Interpreter(op.model()).predict(x)
     np.testing.assert_array_equal(result, op.expected(x))
+
+
+@pytest.mark.parametrize("largest", [1e38, 3e38, np.inf, np.nan])
+@pytest.mark.parametrize("pad_values", [0, 1])
+def test_multipliers_at_the_ends_of_their_range(kernel, largest, pad_values):
+    """What cannot be doubled, and what has few digits, is multiplied as any other."""
+    op = Convolution(channels=32, filters=40, pad_values=pad_values)
+    op.multiplier[:8] = [1e-45, 3e-45, -1e-40, 1e-38, 1e-30, 0, -largest, largest]
+    op.bias[:] = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = op.expected(op.sample())
+    np.testing.assert_array_equal(outputs_of_litert(op.model(), op.sample()), expected)
 
 
 def outputs_of_litert(model, x):

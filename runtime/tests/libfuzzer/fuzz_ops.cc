@@ -36,7 +36,7 @@ std::vector<std::string> outputs_of(const fuzz::Model& model, TfLiteDelegate* de
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::Model model({data, size});
   std::vector<std::string> first;
-  for (const char* kernel : {"portable", "avx2", "avx512", "neon"}) {
+  for (const char* kernel : {"portable", "avx2", "avx512bw", "avx512", "neon", "neondot"}) {
     setenv("SIMAN_KERNEL", kernel, 1);
     TfLiteDelegate* delegate = tflite_plugin_create_delegate(nullptr, nullptr, 0, nullptr);
     if (delegate == nullptr) continue;  // it does not run here
