@@ -17,7 +17,7 @@
 
 namespace fuzz {
 
-constexpr std::size_t kMostBytes = 1 << 20;  // of a tensor
+constexpr std::size_t kMostBytes = 1 << 17;  // of a tensor
 constexpr std::size_t kMostToRun = 1 << 14;  // likewise, of a model that is not only prepared
 
 inline TfLiteIntArray* array_of(const std::vector<int>& values) {
