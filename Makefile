@@ -57,7 +57,8 @@ wheels: $(VENV)/ready
 runtime-test: wheels
 	$(RUN) -m pip install --quiet --force-reinstall --no-deps runtime/dist/*$$(uname -m).whl
 	$(RUN) runtime/tests/make_cases.py runtime/dist/cases.npz
-	SIMAN_CASES=runtime/dist/cases.npz $(RUN) -m pytest -m "" runtime/tests tests/test_runtime.py
+	SIMAN_CASES=runtime/dist/cases.npz $(RUN) -m pytest -m "" runtime/tests tests/test_runtime.py \
+	  tests/test_layerwise.py
 	rm -rf runtime/dist/lowest
 	$(RUN) -m pip install --quiet --no-deps --target runtime/dist/lowest \
 	  ai-edge-litert==$(LITERT_LOWEST) runtime/dist/*$$(uname -m).whl
