@@ -15,7 +15,7 @@ REQUIREMENTS := requirements/$(shell $(PYTHON) -c 'import sys; print($(PINS))').
 EMULATED = .pi
 LITERT_LOWEST = 1.1.2
 
-.PHONY: quickstart test notebooks lint compat packages docs benchmark clean wheels runtime-test emulate sanitize
+.PHONY: quickstart test notebooks lint compat packages docs benchmark clean wheels runtime-test predict-arm emulate sanitize
 
 # Trains ResNet-20 on the embedded images, converts, verifies, prints a table.
 quickstart: $(VENV)/ready
@@ -63,6 +63,10 @@ runtime-test: wheels
 	$(RUN) -m pip install --quiet --no-deps --target runtime/dist/lowest \
 	  ai-edge-litert==$(LITERT_LOWEST) runtime/dist/*$$(uname -m).whl
 	PYTHONPATH=runtime/dist/lowest $(RUN) runtime/tests/replay.py runtime/dist/cases.npz
+
+# What a simulator of processors expects of the hot loops on Raspberry Pi 4 and 5; needs llvm-mca.
+predict-arm: $(VENV)/ready
+	$(RUN) runtime/tools/predict_arm.py
 
 # The same on emulated aarch64, with Raspberry Pi OS's userland; as root on Debian or Ubuntu.
 EMULATE = PYTHON=$(CURDIR)/$(RUN) runtime/tests/emulate.sh $(CURDIR)/$(EMULATED) \

@@ -17,13 +17,13 @@ LIMIT = 33.0
 BITS_PER_COUNT = 128
 
 
-def assembly() -> str:
+def assembly(kernel: str = "kernel_neon") -> str:
     zig = f"{shlex.quote(sys.executable)} -m ziglang c++ -target aarch64-linux-gnu.2.17"
     command = shlex.split(os.environ.get("CXX", zig))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "kernel.s"
         flags = ["-std=c++17", "-O3", "-g0", "-fPIC", "-ffp-contract=off", "-S", "-o", str(output)]
-        source = str(HERE / "src" / "kernel_neon.cc")
+        source = str(HERE / "src" / f"{kernel}.cc")
         subprocess.run([*command, *flags, source], check=True)
         return output.read_text()
 
@@ -42,22 +42,25 @@ def loops(text: str) -> "list[list[str]]":
     return found
 
 
-def main() -> None:
-    text = assembly()
+def hot_loop(text: str) -> "tuple[list[str], int]":
+    """The loop over words for the most positions, where nearly all work is done; its bits."""
     counted = []
     for body in loops(text):
         bits = BITS_PER_COUNT * sum(line.split()[0] == "cnt" for line in body)
         inner = not any(line.split()[0] in ("ret", "bl") for line in body)
         if bits and inner and any(line.startswith("eor") for line in body):
-            counted.append((1024 * len(body) / bits, len(body), bits))
+            counted.append((-bits, len(body), body))
     if not counted:
         sys.exit("no hot loop was found in the assembly")
-    # The loop over words for the most positions at a time: nearly all of the work is done there.
-    most = max(bits for _, _, bits in counted)
-    best, instructions, bits = min(row for row in counted if row[2] == most)
+    negated, _, body = min(counted)
+    return body, -negated
+
+
+def main() -> None:
+    body, bits = hot_loop(assembly())
+    best = 1024 * len(body) / bits
     print(
-        f"{instructions} instructions for {bits} binary MACs: {best:.1f} per 1,024 "
-        f"(LCE: {LIMIT:.0f})"
+        f"{len(body)} instructions for {bits} binary MACs: {best:.1f} per 1,024 (LCE: {LIMIT:.0f})"
     )
     if best > LIMIT:
         sys.exit(1)
