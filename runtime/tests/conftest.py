@@ -19,7 +19,7 @@ def starts_python():
     """Skips tests of several processes where Python cannot start another, as it is emulated."""
     try:
         subprocess.run([sys.executable, "-c", ""], check=True)
-    except OSError as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(str(error))
 
 

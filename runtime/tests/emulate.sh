@@ -1,20 +1,25 @@
 #!/usr/bin/env bash
-# Runs a Python program of this folder on emulated aarch64, with Raspberry Pi OS bookworm's userland.
+# Runs a Python program of this folder on emulated aarch64, with the userland of a Raspberry Pi OS.
 #
-# Usage: emulate.sh FOLDER WHEEL[,PACKAGE...] PROGRAM [ARGUMENT...]
+# Usage: emulate.sh bookworm|trixie FOLDER WHEEL[,PACKAGE...] PROGRAM [ARGUMENT...]
 # FOLDER keeps the userland and the packages between calls. As root on Debian or Ubuntu, with
 #   apt-get install -y qemu-user-static debootstrap
 set -euo pipefail
-folder=$1 packages=$2
-shift 2
+suite=$1 folder=$2 packages=$3
+shift 3
+case $suite in
+  bookworm) python=3.11 ;;
+  trixie) python=3.13 ;;
+  *) echo "$suite: bookworm and trixie are known"; exit 1 ;;
+esac
 for tool in qemu-aarch64-static debootstrap; do
   command -v "$tool" >/dev/null || { echo "$tool is absent: apt-get install -y qemu-user-static debootstrap"; exit 1; }
 done
 root=$folder/root site=$folder/site
 if [ ! -e "$folder/ready" ]; then
   rm -rf "$folder" && mkdir -p "$folder"
-  debootstrap --arch=arm64 --foreign --include=python3-minimal,libpython3.11-stdlib,libstdc++6 \
-    bookworm "$root" >"$folder/debootstrap.log"
+  debootstrap --arch=arm64 --foreign --include="python3-minimal,libpython$python-stdlib,libstdc++6" \
+    "$suite" "$root" >"$folder/debootstrap.log"
   for package in "$root"/var/cache/apt/archives/*.deb; do dpkg -x "$package" "$root"; done
   # The float ops' processor detection reads these, and would find the host's.
   mkdir -p "$root/proc" "$root/sys/devices/system/cpu"
@@ -33,9 +38,9 @@ if [ "$wanted" != "$(cat "$folder/packages" 2>/dev/null || true)" ]; then
   rm -rf "$site" "$folder/packages"
   # shellcheck disable=SC2086
   ${PYTHON:-python3} -m pip install --quiet --disable-pip-version-check --target "$site" \
-    --only-binary=:all: --python-version 3.11 --platform manylinux_2_27_aarch64 \
+    --only-binary=:all: --python-version $python --platform manylinux_2_27_aarch64 \
     --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 ${packages//,/ }
   echo "$wanted" >"$folder/packages"
 fi
 exec qemu-aarch64-static -L "$root" -E PYTHONHOME="$root/usr" -E PYTHONPATH="$site" \
-  -E PYTHONDONTWRITEBYTECODE=1 "$root/usr/bin/python3.11" "$@"
+  -E PYTHONDONTWRITEBYTECODE=1 "$root/usr/bin/python$python" "$@"

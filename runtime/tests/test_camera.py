@@ -29,9 +29,7 @@ pytest.importorskip("tornado")
 
 SECONDS = 120  # until what must come has come, on a busy machine
 
-needs_processes = pytest.mark.skipif(
-    "qemu" in Path("/proc/self/cmdline").read_text(), reason="emulation starts no other process"
-)
+needs_processes = pytest.mark.usefixtures("starts_python")
 
 
 @pytest.fixture
