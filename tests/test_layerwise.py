@@ -219,3 +219,15 @@ def test_what_it_cannot_do(siman):
     model, tflite = siman
     with pytest.raises(ValueError, match="layers=True needs runtime='siman'"):
         verify(model, tflite, images(model), layers=True)
+
+
+def test_signs_that_go_into_float_ops():
+    x = inputs = tf.keras.Input((SIDE, SIDE, 32))
+    x = layers.Flatten()(layers.BatchNormalization()(quant_conv("conv", pad_values=1.0)(x)))
+    dense = lq.layers.QuantDense(
+        4, input_quantizer="ste_sign", kernel_quantizer="ste_sign", name="dense"
+    )
+    model = randomised(tf.keras.Model(inputs, dense(x)))
+    content = convert(model, allow_float=["dense"])
+    with pytest.raises(ValueError, match="into dense is quantized for a float one.*leave layers"):
+        verify(model, content, images(model), runtime="siman", layers=True)

@@ -1,8 +1,11 @@
 """The report of a run, made of a small network that was trained elsewhere."""
 
 import csv
+import importlib.machinery
 import importlib.util
 import json
+import sys
+import types
 import warnings
 
 import numpy as np
@@ -103,6 +106,20 @@ class TestFinish:
         assert figures["kernel"] in table
         assert figures["layers"] == ("equal" if is_followed else None)
         assert ("layer by layer" in table) == is_followed
+
+    @pytest.mark.slow
+    def test_a_siman_runtime_that_does_not_run(self, tmp_path, monkeypatch, capsys):
+        def broken(*args, **kwargs):
+            raise ImportError("its library is unfit.")
+
+        module = types.ModuleType("siman_runtime")
+        module.__spec__ = importlib.machinery.ModuleSpec("siman_runtime", None)
+        module.Interpreter = broken
+        monkeypatch.setitem(sys.modules, "siman_runtime", module)
+        _, table = finished(tmp_path, NAMES, epochs=1)
+        assert "It cannot be done so. its library is unfit." in capsys.readouterr().out
+        assert "LCE indirect" in table
+        assert "layer by layer" not in table
 
     def test_counts_every_test_image_once(self, run):
         folder, model, _ = run

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.conversion.binary import leaves
 from siman_larq.conversion.flatbuffer import TFLiteFile
 from siman_larq.conversion.forced import Forced, Place
 from siman_larq.conversion.layer_report import LayerReport, LayersReport, OutputRoundings
-from siman_larq.conversion.pairing import paired
+from siman_larq.conversion.pairing import Pair, paired
 from siman_larq.conversion.rounding import LIMIT, Roundings
 from siman_larq.conversion.signature import Inputs
 
@@ -50,7 +51,8 @@ class Layerwise:
         names: Names of the outputs.
 
     # Raises
-        ValueError: for a file of another model, or one that computes in integers.
+        ValueError: for a file of another model, one that computes in integers, or a model that also
+            quantizes what goes into its float ops.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Layerwise:
             )
         self._forced = Forced(model, inputs)
         pairs = paired(model, self._forced.calls, file.binary_convolutions)
+        _check_followed(model, pairs)
         self._places = [self._forced.place(pair) for pair in pairs]
         self._roundings = Roundings(self._forced, self._places)
         self._found = [_Found() for _ in pairs]
@@ -201,3 +204,19 @@ class Layerwise:
             for number, (place, found) in enumerate(zip(self._places, self._found, strict=True))
         )
         return LayersReport(layers, tuple(self._outputs), self._images)
+
+
+def _check_followed(model: tf.keras.Model, pairs: list[Pair]) -> None:
+    """Roundings explain no step of a quantizer, so all that quantize have to be followed."""
+    followed = {id(pair.layer) for pair in pairs}
+    others = [
+        layer.name
+        for layer in leaves(model)
+        if getattr(layer, "input_quantizer", None) is not None and id(layer) not in followed
+    ]
+    if others:
+        raise ValueError(
+            "verify: layers=True follows what goes into 1-bit ops, and what goes into "
+            f"{', '.join(dict.fromkeys(others))} is quantized for a float one, where rounding may "
+            "turn it; leave layers out."
+        )

@@ -118,11 +118,15 @@ def _converted(recipe: Recipe, model: tf.keras.Model, settings: dict[str, Any]) 
 
 def _verified(model: tf.keras.Model, tflite: bytes, sample: np.ndarray) -> Report:
     note = ", which takes minutes for large ones" if max(sample.shape[1:]) > 64 else ""
-    is_followed = importlib.util.find_spec("siman_runtime") is not None
-    where = "siman-runtime, layer by layer" if is_followed else "LCE's interpreter"
-    say(f"Verifying the file on {len(sample):,} images in {where}{note}.")
-    runtime = "siman" if is_followed else "lce"
-    return verify(model, tflite, sample, runtime=runtime, layers=is_followed)
+    many = f"{len(sample):,} images"
+    if importlib.util.find_spec("siman_runtime") is not None:
+        say(f"Verifying the file on {many} in siman-runtime, layer by layer{note}.")
+        try:
+            return verify(model, tflite, sample, runtime="siman", layers=True)
+        except (ImportError, ValueError) as error:
+            say(f"It cannot be done so. {error}")
+    say(f"Verifying the file on {many} in LCE's interpreter{note}.")
+    return verify(model, tflite, sample)
 
 
 def _history(path: Path) -> list[dict[str, str]]:
