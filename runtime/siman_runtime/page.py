@@ -5,6 +5,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 from tornado import netutil, web
 from tornado.httpserver import HTTPServer
@@ -96,7 +97,7 @@ class _Events(_Following):
 
 
 def _application(views: Views, host: str) -> web.Application:
-    handlers = [
+    handlers: list[Any] = [
         ("/", _Page),
         ("/stream", _Stream, {"views": views}),
         ("/events", _Events, {"views": views}),
