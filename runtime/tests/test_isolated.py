@@ -198,10 +198,13 @@ def test_an_interrupt_ends_it(monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    # Shells have their background jobs ignore it.
+    before_it = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         interpreter.predict(x)
     thread.join()
+    signal.signal(signal.SIGINT, before_it)
     with pytest.raises(ModelError, match="was ended in the midst of a call"):
         interpreter.predict(x)
     assert ends(process)
