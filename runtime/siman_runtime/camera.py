@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 
 from siman_runtime.classifier import Classifier, add_arguments
 from siman_runtime.commands import run_command
@@ -16,7 +15,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="siman-camera", description="Shows what a model sees, on a page."
     )
-    add_arguments(parser, threads=min(4, os.cpu_count() or 1))
+    add_arguments(parser, threads=None)
     parser.add_argument(
         "--camera", default="0", help="number of a camera, video file or folder of pictures (0)"
     )

@@ -10,6 +10,7 @@ import numpy as np
 from siman_runtime.checks import read_model
 from siman_runtime.errors import ModelError
 from siman_runtime.interpreter import Interpreter
+from siman_runtime.isolated import MEBIBYTES, SECONDS
 from siman_runtime.preparation import Preparation, fit_picture, preparation_of
 
 if TYPE_CHECKING:
@@ -100,20 +101,21 @@ def probabilities(scores: np.ndarray, step: float = 0.0) -> np.ndarray:
     return powers / powers.sum()
 
 
-def add_arguments(parser: argparse.ArgumentParser, threads: int) -> None:
+def add_arguments(parser: argparse.ArgumentParser, threads: "int | None") -> None:
     """The model, and how its pictures are prepared.
 
     # Arguments
         parser: What they are added to.
-        threads: How many are used if nothing is said.
+        threads: How many are used if nothing is said, as for `Interpreter`.
     """
     parser.add_argument("model", type=Path, help="TFLite file")
     parser.add_argument("--labels", type=Path, help="text file with one name for each class")
-    parser.add_argument("--threads", type=int, default=threads, help=f"threads ({threads})")
+    told = f"threads ({threads or 'all cores up to 4'})"
+    parser.add_argument("--threads", type=int, default=threads, help=told)
     told = "in a process of its own, for files that you do not trust"
     parser.add_argument("--isolated", action="store_true", help=told)
-    for name, unit, limit in (("time", "seconds", "60"), ("memory", "MiB", "2048")):
-        told = f"of --isolated, in {unit} ({limit})"
+    for name, unit, limit in (("time", "seconds", SECONDS), ("memory", "MiB", MEBIBYTES)):
+        told = f"of --isolated, in {unit} ({limit:g})"
         parser.add_argument(f"--{name}-limit", type=float, metavar=unit.upper(), help=told)
     group = parser.add_argument_group(
         "preparation", "Files of siman-larq say it themselves; for others, and to change it:"

@@ -20,14 +20,14 @@ from siman_runtime.engine import Details, Shapes, Traced, Values
 from siman_runtime.errors import ModelError
 from siman_runtime.process import command, death
 
-__all__ = ["IsolatedEngine", "Limits"]
+__all__ = ["MEBIBYTES", "SECONDS", "IsolatedEngine", "Limits"]
 
 _PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "from siman_runtime.worker import serve; serve(int(sys.argv[1]))"
 )
-_SECONDS = 60.0
-_MEBIBYTES = 2048
+SECONDS = 60.0
+MEBIBYTES = 2048
 _LOOK_EVERY = 0.01  # seconds, at time and memory
 
 
@@ -42,8 +42,8 @@ class Limits(NamedTuple):
         """Those that are given, or else 60 s, and 2 GiB or half of this machine's memory."""
         half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**21
         limits = cls(
-            _SECONDS if time_limit is None else time_limit,
-            min(_MEBIBYTES, half) if memory_limit is None else memory_limit,
+            SECONDS if time_limit is None else time_limit,
+            min(MEBIBYTES, half) if memory_limit is None else memory_limit,
         )
         for name, unit, value in zip(("time", "memory"), ("seconds", "MiB"), limits, strict=True):
             is_number = isinstance(value, Real) and not isinstance(value, bool)

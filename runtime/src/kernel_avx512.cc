@@ -6,12 +6,13 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "kernel_avx512_masks.h"
 #include "kernel_common.h"
 
 namespace siman {
 namespace {
 
-struct Avx512 {
+struct Avx512 : Avx512Masks {
   static constexpr int kLanes = 16;
   static constexpr int kMostPixels = 8;
 
@@ -21,13 +22,6 @@ struct Avx512 {
   template <int kPixels>
   static void count(const Patch& patch, Counts<Avx512, kPixels>& counts) {
     count_words<Avx512, kPixels>(patch, counts);
-  }
-  static std::uint32_t above(Ints counts, Ints thresholds) {
-    return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(counts),
-                                   reinterpret_cast<__m512i>(thresholds));
-  }
-  static std::uint32_t negative(Floats values) {
-    return _mm512_cmp_ps_mask(values, _mm512_setzero_ps(), _CMP_LT_OQ);
   }
 };
 

@@ -1,11 +1,12 @@
 // AVX-512BW without VPOPCNTDQ (Skylake-X, Cascade Lake): by tables.
 #if defined(__x86_64__)
+#include "kernel_avx512_masks.h"
 #include "kernel_tables.h"
 
 namespace siman {
 namespace {
 
-struct Avx512Bw {
+struct Avx512Bw : Avx512Masks {
   static constexpr int kLanes = 32;
   static constexpr int kMostPixels = 8;
 
@@ -27,13 +28,6 @@ struct Avx512Bw {
   template <int kPixels>
   static void count(const Patch& patch, Counts<Avx512Bw, kPixels>& counts) {
     count_by_tables<Avx512Bw, kPixels>(patch, counts);
-  }
-  static std::uint32_t above(Ints counts, Ints thresholds) {
-    return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(counts),
-                                   reinterpret_cast<__m512i>(thresholds));
-  }
-  static std::uint32_t negative(Floats values) {
-    return _mm512_cmp_ps_mask(values, _mm512_setzero_ps(), _CMP_LT_OQ);
   }
 };
 

@@ -68,11 +68,12 @@ def verify(
     click.echo(report)
     if any(output.not_finite for output in report.outputs):
         raise click.ClickException("There are NaN or infinite values in the outputs.")
-    if strict and report.layers is not None:
-        if report.layers.is_wrong:
-            raise click.ClickException(f"{report.layers}.")
-    elif strict and not report.agrees:
-        raise click.ClickException("The file does not agree with the model on all images.")
+    if strict and not report.is_of_model:
+        raise click.ClickException(
+            "The file does not agree with the model on all images."
+            if report.layers is None
+            else f"{report.layers}."
+        )
 
 
 def _read(path: Path) -> Any:

@@ -86,6 +86,11 @@ class Report:
         return all(output.agrees for output in self.outputs)
 
     @property
+    def is_of_model(self) -> bool:
+        """Whether it agrees; where images were followed by layer, up to what rounding explains."""
+        return self.agrees if self.layers is None else not self.layers.is_wrong
+
+    @property
     def agreement(self) -> float | None:
         """Share of images with the same top-1; of several outputs with classes the least.
 

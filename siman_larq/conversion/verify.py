@@ -123,12 +123,13 @@ def verify(
 
 
 def _check(report: Report, strict: bool) -> None:
-    if strict and report.layers is not None and report.layers.is_wrong:
+    if not strict or report.is_of_model:
+        return
+    if report.layers is not None:
         raise ConversionError(f"verify: {report.layers}.")
-    if strict and report.layers is None and not report.agrees:
-        raise ConversionError(
-            f"verify: the file does not agree with the model on all images:\n{report}"
-        )
+    raise ConversionError(
+        f"verify: the file does not agree with the model on all images:\n{report}"
+    )
 
 
 def _check_options(
