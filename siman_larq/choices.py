@@ -14,7 +14,7 @@ __all__ = [
     "ZOO_MODELS",
 ]
 
-CIFAR_MODELS = ("resnet20", "resnet18", "vgg_small")
+CIFAR_MODELS = ("resnet20", "resnet8", "resnet18", "vgg_small")
 # A test holds this against `siman_larq.zoo.MODELS`.
 ZOO_MODELS = (
     "BinaryAlexNet",

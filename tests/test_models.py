@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 
 from siman_larq import SampleSign, SiMaNConv2D, SiMaNQuantizer, models
+from siman_larq.choices import CIFAR_MODELS
 from siman_larq.models import ChannelPaddedShortcut
 
 NETWORKS = {
     name: getattr(models, name)
-    for name in ("resnet20", "resnet18", "vgg_small", "resnet18_imagenet", "resnet34_imagenet")
+    for name in (*CIFAR_MODELS, "resnet18_imagenet", "resnet34_imagenet")
 }
 
 
@@ -18,6 +19,7 @@ NETWORKS = {
     ("name", "binary", "convolutions", "alpha", "trainable"),
     [
         ("resnet20", 267_264, 18, 672, 271_194),
+        ("resnet8", 73_728, 6, 224, 75_866),
         ("resnet18", 11_157_504, 19, 4_736, 11_179_722),
         ("vgg_small", 4_571_136, 5, 1_664, 4_663_562),
         ("resnet18_imagenet", 10_985_472, 16, 3_840, 11_698_216),

@@ -221,7 +221,7 @@ def test_dose_of_decay_is_large_enough_to_show():
     study = read(STUDIES / "l2.toml")
     arms = find(study, []).phases["main"]
     assert arms["both-0"].dose == arms["none-0"].dose == 0
-    assert arms["both-5e-4"].dose == pytest.approx(0.1 / 2 * 28 * 750 * 5e-4 / 0.1)
+    assert arms["both-5e-4"].dose == pytest.approx(0.1 / 2 * 10 * 2250 * 5e-4 / 0.1)
     assert arms["both-5e-4"].dose >= 5
 
 
