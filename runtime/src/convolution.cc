@@ -46,7 +46,6 @@ class Convolution final : public Op {
   void build() override;
   void run(const std::vector<const void*>& inputs, void* output,
            const Workspace& workspace) override;
-  bool can_add() const override { return type_ == Type::kFloat32; }
 
  private:
   struct Image;

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "partition.h"
+#include "plan.h"
 #include "profile.h"
 #include "tensors.h"
 #include "tflite_abi.h"
@@ -59,8 +60,10 @@ TfLiteStatus guarded(TfLiteContext* context, const Body& body) {
   return kTfLiteError;
 }
 
+// Null for the first that cannot be made, and all behind it, so that its cause is the last error.
 void* init(TfLiteContext* context, const char* buffer, std::size_t) {
   Partition* partition = nullptr;
+  if (!last_error().empty()) return partition;
   guarded(context, [&] {
     const auto& params = *reinterpret_cast<const TfLiteDelegateParams*>(buffer);
     auto* delegate = static_cast<Delegate*>(params.delegate);
@@ -86,7 +89,7 @@ TfLiteStatus invoke(TfLiteContext* context, TfLiteNode* node) {
 
 TfLiteStatus claim(TfLiteContext* context, TfLiteDelegate* delegate) {
   last_error().clear();  // below it must be of this model
-  return guarded(context, [&] {
+  const TfLiteStatus status = guarded(context, [&] {
     TfLiteRegistration registration = {};
     registration.init = init;
     registration.free = release;
@@ -94,13 +97,14 @@ TfLiteStatus claim(TfLiteContext* context, TfLiteDelegate* delegate) {
     registration.invoke = invoke;
     registration.custom_name = "SimanRuntime";
     registration.version = 1;
-    const IntArray nodes(nodes_to_take(context, chosen_kernel()));
-    if (context->ReplaceNodeSubsetsWithDelegateKernels(context, registration, nodes.get(),
-                                                       delegate) != kTfLiteOk) {
-      fail(last_error().empty() ? "the runtime did not hand over the ops of Larq Compute Engine."
-                                : last_error());
+    const IntArray nodes(nodes_to_take(context));
+    const bool is_done = context->ReplaceNodeSubsetsWithDelegateKernels(
+                             context, registration, nodes.get(), delegate) == kTfLiteOk;
+    if (!is_done && last_error().empty()) {
+      fail("the runtime did not hand over the ops of Larq Compute Engine.");
     }
   });
+  return last_error().empty() ? status : kTfLiteError;  // also of an `init`
 }
 
 }  // namespace

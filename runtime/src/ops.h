@@ -66,9 +66,8 @@ class Op {
   // Does not throw; `inputs` and `output` have the prepared dimensions.
   virtual void run(const std::vector<const void*>& inputs, void* output,
                    const Workspace& workspace) = 0;
-  // Whether a second input, of the output's dimensions, may be given. It is added to the output,
-  // and sums are kept within bounds.
-  virtual bool can_add() const { return false; }
+  // Of an op that adds. A convolution may be given a second input, of the dimensions of its float32
+  // output, which is then added to that.
   void keep_within(const Bounds& bounds) { bounds_ = bounds; }
 
   const std::string& name() const { return name_; }

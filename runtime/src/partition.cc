@@ -39,8 +39,10 @@ void resize(TfLiteContext* context, const Step& step) {
 Partition::Partition(TfLiteContext* context, const TfLiteDelegateParams& params,
                      const Kernel& kernel, std::shared_ptr<ThreadPool> pool,
                      std::shared_ptr<MemoryBudget> budget)
-    : steps_(make_steps(context, values_of(params.nodes_to_replace),
-                        values_of(params.output_tensors), kernel)),
+    : steps_(built(context,
+                   plan_of(context, values_of(params.nodes_to_replace),
+                           values_of(params.output_tensors)),
+                   kernel)),
       outputs_(values_of(params.output_tensors)),
       pool_(std::move(pool)),
       memory_(std::move(budget)) {}
