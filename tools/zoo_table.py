@@ -1,6 +1,7 @@
 """Converts every model of `siman_larq.zoo` and prints a Markdown table of what came of it.
 
     python tools/zoo_table.py
+    python tools/zoo_table.py --side 64 --short  # without the stock models
 
 Each row is a process of its own, so that a crash (stock DoReFaNet's conversion has one) costs only
 that row. Rows that the log has already are not made again.
@@ -45,6 +46,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=zoo.MODELS, default=list(zoo.MODELS))
     parser.add_argument("--side", type=int, default=224, help="height and width of the images")
     parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument(
+        "--short", action="store_true", help="layer by layer only, and no stock models"
+    )
     parser.add_argument("--log", type=Path, default=Path("runs/zoo_table.jsonl"))
     parser.add_argument("--model", choices=zoo.MODELS, help="only prints one row, as JSON")
     parser.add_argument("--levels", choices=ROWS, default="-1,1", help="levels of that row")
@@ -58,20 +62,24 @@ def main() -> None:
     rows = {}
     if arguments.log.exists():
         rows = {_key(row): row for row in map(json.loads, arguments.log.read_text().splitlines())}
+    kinds = ROWS[1:] if arguments.short else ROWS
     for model in arguments.models:
-        for levels in ROWS:
+        for levels in kinds:
             wanted = {"model": model, "levels": levels, **size}
             if _key(wanted) not in rows:
                 rows[_key(wanted)] = _from_process(wanted, arguments.log)
-    print(_table([_model_rows(rows, model, size) for model in arguments.models]))
+    table = _short_table if arguments.short else _table
+    print(table([_model_rows(rows, model, kinds, size) for model in arguments.models]))
 
 
 def _key(row: Row) -> tuple:
     return row["model"], row["levels"], row["side"], row["classes"]
 
 
-def _model_rows(rows: dict[tuple, Row], model: str, size: dict[str, int]) -> list[Row]:
-    return [rows[_key({"model": model, "levels": levels, **size})] for levels in ROWS]
+def _model_rows(
+    rows: dict[tuple, Row], model: str, kinds: tuple[str, ...], size: dict[str, int]
+) -> list[Row]:
+    return [rows[_key({"model": model, "levels": levels, **size})] for levels in kinds]
 
 
 def _from_process(wanted: Row, log: Path) -> Row:
@@ -150,37 +158,47 @@ def _stock_row(name: str, levels: str, side: int, classes: int) -> Row:
 
 def _table(models: list[list[Row]]) -> str:
     lines = [
-        "| model | levels | binary layers | 1-bit in the file | left float | file, MB | of (-1, 1) "
-        "| stock: 1-bit, file | agreement of top-1 | equal outputs | largest difference "
-        "| layer by layer |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| model | levels | 1-bit in the file | file, MB | stock: 1-bit, file | equal outputs "
+        "| largest difference | layer by layer |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for stock, *ours in models:
         stock_cell = stock.get("error") or (
             f"{stock['packed']} of {stock['binary']}, {stock['bytes'] / 1e6:.2f} MB"
         )
         for row in ours:
-            start = f"| {row['model']} | ({row['levels'].replace(',', ', ')}) "
+            start = f"| {row['model']} | {_levels(row)} "
             if "error" in row:
-                lines.append(f"{start}| {row['error']} | | | | | {stock_cell} | | | | |")
+                lines.append(f"{start}| {row['error']} | | {stock_cell} | | | |")
                 continue
-            share = row["bytes"] / ours[0]["bytes"] if "bytes" in ours[0] else float("nan")
             lines.append(
-                f"{start}| {row['binary']} | {row['packed']} "
-                f"| {_left_float(row['left_float'])} "
-                f"| {row['bytes'] / 1e6:.2f} | {share:.3f} | {stock_cell} "
-                f"| {row['agreement']:.1%} | {row['equal']} of {IMAGES} "
+                f"{start}| {row['packed']} of {row['binary']} | {row['bytes'] / 1e6:.2f} "
+                f"| {stock_cell} | {row['equal']} of {IMAGES} "
                 f"| {row['max_abs_difference']:.1e} | {row['layers']} |"
             )
-    notes = {note: None for _, *ours in models for row in ours for note in row.get("notes", [])}
-    return "\n".join([*lines, "", *(f"- {' '.join(note.split())}" for note in notes)])
+    return "\n".join([*lines, *_notes(models)])
 
 
-def _left_float(reasons: dict[str, str]) -> str:
-    by_reason: dict[str, list[str]] = {}
-    for layer, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(layer)
-    return "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items()) or "none"
+def _short_table(models: list[list[Row]]) -> str:
+    lines = [f"| model | {' | '.join(map(_levels, models[0]))} |", "|---|---|---|"]
+    for ours in models:
+        cells = [row.get("error") or row["layers"] for row in ours]
+        lines.append(f"| {ours[0]['model']} | {' | '.join(cells)} |")
+    return "\n".join([*lines, *_notes(models)])
+
+
+def _levels(row: Row) -> str:
+    return f"({row['levels'].replace(',', ', ')})"
+
+
+def _notes(models: list[list[Row]]) -> list[str]:
+    """What was said of the models, and of the layers that stay float, each once."""
+    notes: dict[str, None] = {}
+    for row in (row for rows in models for row in rows):
+        notes |= {" ".join(note.split()): None for note in row.get("notes", [])}
+        for layer, why in row.get("left_float", {}).items():
+            notes[f"{row['model']}: {layer} stays float: {why}"] = None
+    return ["", *(f"- {note}" for note in notes)] if notes else []
 
 
 if __name__ == "__main__":
