@@ -15,7 +15,7 @@ REQUIREMENTS := requirements/$(shell $(PYTHON) -c 'import sys; print($(PINS))').
 EMULATED = .pi
 LITERT_LOWEST = 1.1.2
 
-.PHONY: quickstart test notebooks lint compat packages docs benchmark clean wheels runtime-test predict-arm emulate sanitize
+.PHONY: quickstart test notebooks lint compat packages docs benchmark clean wheels wheel-macos runtime-test predict-arm emulate sanitize
 
 # Trains ResNet-20 on the embedded images, converts, verifies, prints a table.
 quickstart: $(VENV)/ready
@@ -52,10 +52,14 @@ benchmark: $(VENV)/ready
 wheels: runtime/dist/wheels
 
 runtime/dist/wheels: $(VENV)/ready runtime/tools/wheels.py runtime/tools/count_instructions.py \
-  $(wildcard runtime/*.* runtime/src/*.* runtime/siman_runtime/*.*)
+  $(wildcard runtime/*.* runtime/src/*.* runtime/siman_runtime/*.* runtime/siman_runtime/*/*.*)
 	$(RUN) runtime/tools/wheels.py runtime/dist
 	$(RUN) runtime/tools/count_instructions.py
 	touch $@
+
+# That for macOS on Apple's processors, where nothing was tested.
+wheel-macos: $(VENV)/ready
+	$(RUN) runtime/tools/wheels.py runtime/dist macos
 
 # What Larq Compute Engine computes of random ops and networks.
 CASES = runtime/dist/cases.npz
@@ -67,6 +71,7 @@ $(CASES): $(VENV)/ready runtime/tests/make_cases.py runtime/tests/tflite_models.
 runtime-test: wheels $(CASES)
 	$(RUN) -m pip install --quiet --force-reinstall --no-deps runtime/dist/*$$(uname -m).whl
 	$(RUN) -m pip install --quiet --no-deps -r requirements/camera.txt
+	-$(RUN) -m pip install --quiet --no-deps pymicro-wakeword==2.5.0  # has TensorFlow Lite's C library
 	SIMAN_CASES=$(CASES) $(RUN) -m pytest -m "" runtime/tests tests/test_runtime.py \
 	  tests/test_layerwise.py
 	rm -rf runtime/dist/lowest

@@ -5,6 +5,7 @@ no Python headers are needed.
 """
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from flags import FLAGS, FLAGS_OF
 
 class BuildLibrary(build_ext):
     def get_ext_filename(self, fullname: str) -> str:
-        return str(Path(*fullname.split(".")).with_suffix(".so"))
+        suffix = ".dylib" if self._is_for_mac() else ".so"
+        return str(Path(*fullname.split(".")).with_suffix(suffix))
+
+    def _is_for_mac(self) -> bool:
+        return self.plat_name.startswith("macosx")
 
     def build_extension(self, ext: Extension) -> None:
         is_x86 = "x86_64" in self.plat_name or "amd64" in self.plat_name
@@ -32,7 +37,8 @@ class BuildLibrary(build_ext):
         self.compiler.link_shared_object(
             objects,
             self.get_ext_fullpath(ext.name),
-            extra_postargs=["-pthread", "-Wl,-s"],
+            # Without symbols, but for those that are public.
+            extra_postargs=["-pthread", "-Wl,-x" if self._is_for_mac() else "-Wl,-s"],
             target_lang="c++",
         )
 
@@ -51,9 +57,11 @@ class WithLibrary(Distribution):
         return True
 
 
-if not sys.platform.startswith("linux"):
+if sys.platform == "darwin" and platform.machine() == "arm64":
+    os.environ.setdefault("ARCHFLAGS", "-arch arm64")  # not for Intel's, too, as Python itself is
+elif not sys.platform.startswith("linux"):
     raise SystemExit(
-        "siman-runtime runs on Linux only; on macOS and Windows use "
+        "siman-runtime runs on Linux, and on macOS with Apple's processors; elsewhere use "
         "larq-compute-engine's own wheels."
     )
 
@@ -65,7 +73,7 @@ setup(
         Extension(
             "siman_runtime.libsiman_runtime",
             sources=sorted(str(path) for path in Path("src").glob("*.cc")),
-            depends=sorted(str(path) for path in Path("src").glob("*.h")),
+            depends=[*map(str, Path("src").glob("*.h")), "siman_runtime/include/siman_runtime.h"],
             language="c++",
             optional="SIMAN_REQUIRE_LIBRARY" not in os.environ,
         )

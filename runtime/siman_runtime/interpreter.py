@@ -237,7 +237,9 @@ class Interpreter:
 
 def _threads(number: "int | None") -> int:
     if number is None:
-        return min(4, len(os.sched_getaffinity(0)))
+        has_affinity = hasattr(os, "sched_getaffinity")  # macOS has not
+        cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        return min(4, cores)
     is_whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
     if not is_whole or not 1 <= number <= 64:
         raise ValueError(

@@ -63,6 +63,11 @@ class IsolatedEngine:
     """
 
     def __init__(self, limits: Limits, *arguments: Any) -> None:
+        if not Path("/proc/self/status").exists():
+            raise ValueError(
+                "isolated=True: its memory_limit needs Linux's /proc, which is absent here; on "
+                "this system run only files that you trust, without isolated."
+            )
         self._limits = limits
         self._ended: Exception | None = None
         self._lock = threading.Lock()  # between what is sent and what comes back

@@ -5,6 +5,7 @@ import functools
 import importlib.metadata
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ LITERT_LOWEST = (1, 1, 2)
 LITERT_NEXT = (2, 4)
 """The first that has not been seen; what it computes is tested in a process of its own."""
 
-_NAME = "libsiman_runtime.so"
+_IS_MAC = sys.platform == "darwin"
+_NAME = "libsiman_runtime.dylib" if _IS_MAC else "libsiman_runtime.so"
+_COMPILER = (
+    "macOS: xcode-select --install" if _IS_MAC else "Debian, Raspberry Pi OS: sudo apt install g++"
+)
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -61,7 +66,7 @@ def _check_litert() -> str:
 @functools.cache
 def _check_ops(path: Path, kernel: str, litert: str) -> None:
     """Raises `LibraryError` if ops do not compute what they must. The kernel is a new question."""
-    is_known = _version(litert) < LITERT_NEXT
+    is_known = _version(litert) < LITERT_NEXT and not _IS_MAC  # where nothing has been seen
     fault = self_test.fault(path) if is_known else self_test.fault_apart(path)
     if fault:
         raise LibraryError(
@@ -75,8 +80,8 @@ def _path() -> Path:
     if not path.exists():
         raise LibraryError(
             f"siman-runtime's native library is absent ({path}): it was installed from source "
-            "where no C++ compiler was found. Install one (Debian, Raspberry Pi OS: sudo apt "
-            "install g++) and then: pip install --force-reinstall --no-cache-dir siman-runtime"
+            f"where no C++ compiler was found. Install one ({_COMPILER}) and then: pip install "
+            "--force-reinstall --no-cache-dir siman-runtime"
         )
     return path
 

@@ -6,6 +6,7 @@
 #include <new>
 #include <string>
 
+#include "../siman_runtime/include/siman_runtime.h"
 #include "error.h"
 #include "partition.h"
 #include "plan.h"
@@ -13,8 +14,6 @@
 #include "tensors.h"
 #include "tflite_abi.h"
 #include "trace.h"
-
-#define SIMAN_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace siman {
 namespace {
@@ -110,9 +109,8 @@ TfLiteStatus claim(TfLiteContext* context, TfLiteDelegate* delegate) {
 }  // namespace
 }  // namespace siman
 
-SIMAN_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* keys,
-                                                           const char* const*, std::size_t count,
-                                                           void (*report)(const char*)) {
+TfLiteDelegate* tflite_plugin_create_delegate(const char* const* keys, const char* const*,
+                                              std::size_t count, void (*report)(const char*)) {
   try {
     if (count != 0) {
       siman::fail("option '", keys[0], "' is unknown: the delegate takes none. The number of "
@@ -130,12 +128,11 @@ SIMAN_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* ke
   }
 }
 
-SIMAN_EXPORT void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
+void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
   delete static_cast<siman::Delegate*>(delegate);
 }
 
-// The instruction set in use, or null with siman_last_error() set.
-SIMAN_EXPORT const char* siman_kernel_name() {
+const char* siman_kernel_name() {
   try {
     return siman::chosen_kernel().name;
   } catch (const std::exception& error) {
@@ -144,7 +141,10 @@ SIMAN_EXPORT const char* siman_kernel_name() {
   }
 }
 
-SIMAN_EXPORT const char* siman_last_error() { return siman::last_error().c_str(); }
+const char* siman_last_error() { return siman::last_error().c_str(); }
+
+// Below is what the package for Python calls alone.
+extern "C" {
 
 // Bits that the processor counts per second when it does nothing else.
 SIMAN_EXPORT double siman_peak_bits_per_second() {
@@ -186,3 +186,5 @@ SIMAN_EXPORT const void* siman_traced_input(std::size_t index, int* node, int* d
   std::copy(input.dims.begin(), input.dims.end(), dims);
   return input.words.data();
 }
+
+}  // extern "C"

@@ -46,6 +46,8 @@ bool has_dot_products() {
   constexpr unsigned long kAsimdDp = 1ul << 20;  // HWCAP_ASIMDDP, which old headers lack
   return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
 }
+#elif defined(__ARM_FEATURE_DOTPROD)
+bool has_dot_products() { return true; }  // as all of Apple's
 #elif defined(__aarch64__)
 bool has_dot_products() { return false; }  // by no way that is known here
 #endif

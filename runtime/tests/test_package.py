@@ -59,7 +59,13 @@ def test_wheel_from_the_source_archive(tmp_path):
         names = archive.namelist()
         (metadata,) = (archive.read(n).decode() for n in names if n.endswith("/METADATA"))
         (commands,) = (archive.read(n).decode() for n in names if n.endswith("entry_points.txt"))
-    for name in ("libsiman_runtime.so", "py.typed", "self_test.tflite", "camera.html"):
+    for name in (
+        "libsiman_runtime.so",
+        "py.typed",
+        "self_test.tflite",
+        "camera.html",
+        "include/siman_runtime.h",
+    ):
         assert f"siman_runtime/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "Project-URL: " in metadata

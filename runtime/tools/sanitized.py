@@ -11,9 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from flags import FLAGS, FLAGS_OF
+from objects import HERE, SOURCES, compiled
 
-HERE = Path(__file__).resolve().parents[1]
 OPTIONS = ["-fno-sanitize-recover=undefined", "-g", "-O1"]
 
 
@@ -22,7 +21,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CXX", "g++")
     is_fuzzer = "--libfuzzer" in sys.argv[2:]
-    sources = sorted((HERE / "src").glob("*.cc"))
+    sources = list(SOURCES)
     sanitizers = "-fsanitize=address,undefined" + (",fuzzer" if is_fuzzer else "")
     if is_fuzzer:
         sources.append(HERE / "tests" / "libfuzzer" / "fuzz_ops.cc")
@@ -30,12 +29,7 @@ def main() -> None:
     else:
         output = ["-shared", "-o", str(folder / "libsiman_runtime.so")]
     is_x86 = platform.machine() == "x86_64"
-    objects = []
-    for source in sources:
-        extra = FLAGS_OF.get(source.stem, []) if is_x86 else []
-        objects.append(str(folder / f"{source.stem}.o"))
-        command = [compiler, *FLAGS, "-Werror", *extra, sanitizers, *OPTIONS]
-        subprocess.run([*command, "-c", str(source), "-o", objects[-1]], check=True)
+    objects = compiled(compiler, sources, folder, is_x86, "-Werror", sanitizers, *OPTIONS)
     subprocess.run([compiler, sanitizers, "-pthread", *output, *objects], check=True)
 
 
