@@ -22,7 +22,11 @@ LIBRARY = Path(os.environ.get("SIMAN_LIBRARY", INCLUDE.parent / "libsiman_runtim
 TOOLS = RUNTIME / "tools"
 OP = Convolution(height=6, width=5, channels=40, filters=20)
 
-pytestmark = pytest.mark.skipif(not TOOLS.exists(), reason="tests without the package's source")
+pytestmark = [
+    pytest.mark.skipif(not TOOLS.exists(), reason="tests without the package's source"),
+    # Where it is emulated, compilers are those of the machine that emulates.
+    pytest.mark.usefixtures("starts_python"),
+]
 
 
 def needs(*names):
