@@ -40,6 +40,9 @@ Tails = Literal["both", "upper"]
 
 _LONGEST_SUM = 4096
 
+# All conditions on tensors are spelled out; AutoGraph would look for some, a second a process.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
 
 def ones_per_filter(weights_per_filter: int, threshold: float | Literal["median"]) -> int:
     r"""Number of ones in the code of a filter without ties.
@@ -64,6 +67,7 @@ def ones_per_filter(weights_per_filter: int, threshold: float | Literal["median"
     return min(max(ones, 1), weights_per_filter - 1)
 
 
+@_as_it_is
 def magnitude_code(
     kernel: tf.Tensor,
     levels: tuple[float, float] = (0.0, 1.0),
@@ -115,6 +119,7 @@ def magnitude_code(
     return coded(kernel, levels, filter_axes, is_high, lambda g, centred: g * tf.sign(centred))
 
 
+@_as_it_is
 def sign_code(
     kernel: tf.Tensor,
     levels: tuple[float, float] = (-1.0, 1.0),
@@ -173,6 +178,7 @@ def _is_large(magnitudes: tf.Tensor, threshold: Threshold) -> tf.Tensor:
     return (magnitudes >= smallest) & (magnitudes > 0)
 
 
+@_as_it_is
 def clamp_magnitudes(
     kernel: tf.Tensor,
     percent: tf.Tensor | float,
@@ -243,6 +249,7 @@ def _percentile(x: tf.Tensor, percent: tf.Tensor) -> tf.Tensor:
     return lower + (upper - lower) * tf.cast(position - below, x.dtype)
 
 
+@_as_it_is
 def sample_sign(activations: tf.Tensor, zero: int = 0, width: float = 1.0) -> tf.Tensor:
     r"""The sign of activations about the mean of their sample.
 

@@ -1,5 +1,6 @@
 """train/imagenet.py and the zookeeper tasks, on encoded photographs."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -94,6 +95,17 @@ class TestRecipes:
         rates = rates_of(zoo_optimizer(recipe, 10, experiment))
         assert rates(step) == pytest.approx([1e-3])
 
+    @pytest.mark.parametrize("model", sorted(set(ZOO_MODELS) - {"MeliusNet22"}))
+    def test_every_task_of_the_zoo_has_its_optimizer(self, model):
+        experiment = getattr(tasks, f"TrainSiMaN{model}")()
+        configure(experiment, {"dataset.name": "fashion_mnist_mini"})
+        recipe = imagenet_recipe_for(model=model, style="zoo", epochs=2)
+        by_epoch = schedule(recipe, experiment)
+        optimizer = zoo_optimizer(recipe, 10, experiment)
+        assert hasattr(optimizer, "apply_gradients")
+        if by_epoch is None and not model.startswith("QuickNet"):
+            assert rates_of(optimizer)(0)[0] >= 0
+
     def test_quicknet_has_an_optimizer_for_each_kind_of_weight(self):
         recipe = imagenet_recipe_for(model="QuickNetSmall", style="zoo", **SMALL)
         model = build_model(recipe, 10, train_count=32)
@@ -105,6 +117,7 @@ class TestRecipes:
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_and_xla(tmp_path, precision):
     recipe = Recipe(
+        model="resnet8",
         dataset="fashion_mnist_mini",
         precision=precision,
         xla=precision == "mixed_bfloat16",
@@ -125,6 +138,8 @@ def test_mixed_precision_and_xla(tmp_path, precision):
 @pytest.mark.slow
 def test_two_optimizers_resume(photos, tmp_path, monkeypatch):
     """QuickNet's pair, of which Keras keeps no states by itself."""
+    shallow = functools.partial(zoo.QuickNetSmall, section_blocks=(1, 1, 1, 1))
+    monkeypatch.setitem(zoo.MODELS, "QuickNetSmall", shallow)
     recipe = imagenet_recipe_for(
         model="QuickNetSmall", style="zoo", dataset="photos", data_dir=str(photos), **SMALL
     )
@@ -174,14 +189,15 @@ class TestTasks:
     @pytest.mark.slow
     def test_run_convert_and_go_on(self, photos, tmp_path):
         folder = tmp_path / "run"
-        task = ["-m", "siman_larq", "TrainSiMaNBiRealNet", "dataset.name=photos", "--smoke"]
+        task = ["-m", "siman_larq", "TrainSiMaNQuickNetSmall", "dataset.name=photos", "--smoke"]
+        task += ["model.section_blocks=(1,1,1,1)"]  # a shallow one
         task += [f"dataset.data_dir={photos}", "input_shape=(64,64,3)", f"run_dir={folder}"]
         task += ["levels=(0,1)", "dataset.train_examples=32", "dataset.test_examples=8"]
         task += ["model.kernel_constraint=None", "clip_start=0"]
         result = run(*task)
         assert result.returncode == 0, result.stderr
         figures = json.loads((folder / "report.json").read_text())
-        assert len(figures["packed"]) == 16
+        assert len(figures["packed"]) == 4
         assert figures["recipe"]["levels"] == [0, 1]
         assert figures["recipe"]["style"] == "zoo"
         again = run(*task)

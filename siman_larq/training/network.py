@@ -143,7 +143,8 @@ def _compile(
             use_ema=recipe.ema > 0,
             ema_momentum=recipe.ema,
         )
-    metrics: list[Any] = ["accuracy"]
+    # Not by name: Keras would make its variables in the first step, and trace that step twice.
+    metrics: list[Any] = [tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
     if recipe.is_streamed:
         metrics.append(tf.keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"))
     loss: tf.keras.losses.Loss

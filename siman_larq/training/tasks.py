@@ -170,6 +170,8 @@ for _model in ZOO_MODELS:
         "__doc__": f"Trains {_model} in SiMaN form.",
         "__module__": __name__,
         "model": ComponentField(getattr(zoo, f"SiMaN{_model}Factory")),
+        # Larq Zoo has the type of its own factory for some.
+        "__annotations__": {"model": tf.keras.Model},
     }
     globals()[_name] = task(type(_name, (SiMaNExperiment, _stock(_model)), _members))
     __all__.append(_name)
