@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 from larq.quantizers import _BaseQuantizer as BaseQuantizer
+from tensorflow.python.framework import ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.ops import control_flow_util
 
@@ -14,6 +15,7 @@ __all__ = [
     "compiles_with_xla",
     "decays",
     "float32_policy",
+    "forget_gradients",
     "is_built",
     "quantizer_metrics",
     "with_constants",
@@ -72,6 +74,22 @@ def float32_policy(layer: tf.keras.layers.Layer) -> list[tuple[Any, str, Any]]:
     policy = tf.keras.mixed_precision.Policy(layer.variable_dtype)
     compute = tf.as_dtype(policy.compute_dtype)
     return [(layer, "_dtype_policy", policy), (layer, "_compute_dtype_object", compute)]
+
+
+def forget_gradients(graph: tf.Graph | None = None) -> None:
+    """Takes the custom gradients of a graph, which nobody will ask for, from TensorFlow's register.
+
+    They would stay there until the process ends, and with them the graph and its variables. Without
+    a graph: those of all graphs.
+    """
+    registered = ops.gradient_registry._registry
+    names = list(registered)
+    if graph is not None:
+        attributes = [operation.node_def.attr for operation in graph.get_operations()]
+        names = [attribute["_gradient_op_type"].s.decode() for attribute in attributes]
+    for name in names:
+        if name.startswith("CustomGradient-"):
+            registered.pop(name, None)
 
 
 def with_constants(function: Any) -> Any:

@@ -1,5 +1,6 @@
 """Keras models and their TFLite files compute the same, and every binary layer is 1-bit."""
 
+import gc
 import warnings
 from collections import Counter
 
@@ -675,3 +676,12 @@ def test_truncated_files(converted):
             operators(tflite[:length])
     with pytest.raises(ValueError, match="TFLite"):
         verify(model, tflite[: len(tflite) // 2], images(model))
+
+
+def test_the_graph_of_a_conversion_is_let_go():
+    """TensorFlow's register of custom gradients holds graphs that have some, and their weights."""
+    model = sequential(conv(), SampleSign())
+    verify(model, convert(model), images(model))
+    gc.collect()
+    graphs = [item for item in gc.get_objects() if type(item).__name__ == "FuncGraph"]
+    assert not [graph.name for graph in graphs if graph.name == "call"]

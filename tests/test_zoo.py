@@ -24,6 +24,7 @@ from siman_larq import (
     verify,
     zoo,
 )
+from siman_larq._private import forget_gradients
 from siman_larq.conversion.binary import binary_layers
 
 LEVELS = [(-1, 1), (0, 1)]
@@ -59,6 +60,7 @@ names = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def _names_from_the_start():
     tf.keras.backend.clear_session()
+    forget_gradients()  # and with them gigabytes of earlier models
 
 
 def build(name, side=64, **kwargs):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from siman_larq._private import with_constants
+from siman_larq._private import forget_gradients, with_constants
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.misread import readable, source, whole_sums
 from siman_larq.conversion.signature import Inputs
@@ -127,7 +127,9 @@ def frozen(model: tf.keras.Model, inputs: Inputs) -> Graph:
         return [tf.identity(output, f"siman_output_{n}") for n, output in enumerate(outputs)]
 
     try:
-        function = with_constants(tf.function(call).get_concrete_function(*specs))
+        traced = tf.function(call).get_concrete_function(*specs)
+        forget_gradients(traced.graph)
+        function = with_constants(traced)
     except Exception as error:
         raise ConversionError(
             f"Model {model.name!r} cannot be made a graph of constants "

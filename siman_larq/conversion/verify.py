@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from siman_larq._private import forget_gradients
 from siman_larq.conversion.comparison import Comparison, Kept, Report
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.flatbuffer import TFLiteFile
@@ -173,6 +174,7 @@ class _KerasRunner:
             return [tf.convert_to_tensor(output) for output in tf.nest.flatten(outputs)]
 
         self._call = call.get_concrete_function()
+        forget_gradients(self._call.graph)
         self.shapes = [tensor.shape for tensor in self._call.outputs]
         self.names = output_names(model, structure[0])
 
