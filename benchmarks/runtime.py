@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,7 +56,13 @@ def float_twin(model: tf.keras.Model) -> bytes:
     return tf.lite.TFLiteConverter.from_keras_model(twin).convert()
 
 
-def networks() -> dict[str, tuple[bytes, bytes | None]]:
+def in_int8(model: tf.keras.Model) -> bytes:
+    """The same network with its float layers in 8-bit integers."""
+    samples = np.random.default_rng(0).normal(0, 1, (32, *model.input_shape[1:]))
+    return convert(model, float_ops="int8", samples=samples.astype(np.float32))
+
+
+def networks() -> dict[str, tuple[bytes, dict[str, bytes]]]:
     zoo = {
         "BiRealNet": larq_zoo.literature.BiRealNet,
         "QuickNet": larq_zoo.sota.QuickNet,
@@ -64,8 +71,9 @@ def networks() -> dict[str, tuple[bytes, bytes | None]]:
     made = {}
     for name, build in zoo.items():
         model = build(weights=None)
-        made[name] = (lce.convert_keras_model(model), float_twin(model))
-    return made | {"ResNet-18 (32)": (convert(models.resnet18()), None)}
+        peers = {"ours, int8": in_int8(model), "float32": float_twin(model)}
+        made[name] = (lce.convert_keras_model(model), peers)
+    return made | {"ResNet-18 (32)": (convert(models.resnet18()), {})}
 
 
 def milliseconds(run: Callable[[], object], runs: int) -> list[float]:
@@ -78,7 +86,7 @@ def milliseconds(run: Callable[[], object], runs: int) -> list[float]:
     return times
 
 
-def contestants(content: bytes, twin: bytes | None) -> dict[str, Callable[[], object]]:
+def contestants(content: bytes, peers: dict[str, bytes]) -> dict[str, Callable[[], object]]:
     ours = {n: siman_runtime.Interpreter(content, num_threads=n) for n in (1, 2)}
     shape = ours[1].input_shapes[0]
     x = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
@@ -89,14 +97,13 @@ def contestants(content: bytes, twin: bytes | None) -> dict[str, Callable[[], ob
         "LCE default": lambda: default.predict(x),
         "LCE indirect": lambda: indirect.predict(x),
     }
-    if twin is not None:
-        plain = siman_runtime.Interpreter(twin)
-        runs["float32"] = lambda: plain.predict(x)
+    for name, file in peers.items():
+        runs[name] = partial(siman_runtime.Interpreter(file).predict, x)
     return runs
 
 
-def print_network(name: str, content: bytes, twin: bytes | None, rounds: int) -> None:
-    runs = contestants(content, twin)
+def print_network(name: str, content: bytes, peers: dict[str, bytes], rounds: int) -> None:
+    runs = contestants(content, peers)
     times: dict[str, list[float]] = {key: [] for key in runs}
     for _ in range(rounds):
         for key, run in runs.items():
@@ -110,6 +117,7 @@ def print_network(name: str, content: bytes, twin: bytes | None, rounds: int) ->
     told = [f"{middle['ours'] / best:.3f} of LCE's best"]
     if "float32" in middle:
         told.append(f"{middle['ours'] / middle['float32']:.3f} of float32")
+        told.append(f"{middle['ours, int8'] / middle['float32']:.3f} with int8 float layers")
     told.append(f"two threads {middle['ours'] / middle['ours, 2 threads']:.2f} times one")
     print(f"  ours: {', '.join(told)}")
 
@@ -205,8 +213,8 @@ def main(rounds: int) -> None:
     """Prints times of networks and of single layers."""
     for name, value in system().items():
         print(f"{name:<10} {value}")
-    for name, (content, twin) in networks().items():
-        print_network(name, content, twin, rounds)
+    for name, (content, peers) in networks().items():
+        print_network(name, content, peers, rounds)
     print_layers()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from siman_larq.cli.inputs import PATH, check_output, load, require, say
+from siman_larq.cli.int8 import Int8Images
 from siman_larq.cli.start import SETTINGS, one_sentence, version
 
 __all__ = ["convert"]
@@ -31,6 +32,21 @@ __all__ = ["convert"]
     type=PATH,
     help="A JSON file of what siman-run does to pictures.  [default: input.json beside MODEL]",
 )
+@click.option(
+    "--float-ops",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    help="What float convolutions and dense layers compute in.  [default: float32]",
+)
+@click.option(
+    "--samples", type=PATH, help="For int8: a .npy or .npz file of images, as MODEL takes them."
+)
+@click.option(
+    "--run-dir",
+    type=PATH,
+    help="For int8: a run folder, whose training images are the samples, and whose test images "
+    "tell the accuracy.",
+)
 @version
 def convert(
     model: Path,
@@ -40,16 +56,28 @@ def convert(
     small_maps: str | None,
     allow_float: tuple[str, ...],
     time_limit: float,
+    float_ops: str,
+    samples: Path | None,
+    run_dir: Path | None,
 ) -> None:
     """Converts MODEL, a .keras or .h5 file or a SavedModel's folder, to 1-bit TFLite.
 
-    Every binary layer must become a 1-bit op, but for those named with --allow-float.
+    Every binary layer must become a 1-bit op, but for those named with --allow-float. With
+    --float-ops int8 the others compute in 8-bit integers, in ranges measured on samples.
     """
-    require(model)
+    if (float_ops == "int8") != (bool(samples) != bool(run_dir)):
+        raise click.ClickException(
+            "Give --float-ops int8 with either --samples or --run-dir, to measure ranges on; "
+            "without it neither."
+        )
+    for path in (model, samples, run_dir):
+        if path is not None:
+            require(path)
     output = output or _beside(model)
     check_output(output, overwrite, model)
     settings = _settings(model, input_settings)
     network = load(model)
+    images = Int8Images(network, samples, run_dir) if float_ops == "int8" else None
     say("converting, which takes a minute for large networks")
     with one_sentence(ImportError, OSError, TypeError, ValueError):
         import siman_larq
@@ -61,11 +89,14 @@ def convert(
             allow_float=allow_float,
             small_maps=small_maps or ("rewrite" if _has_fixed_sizes(network) else "warn"),
             time_limit=time_limit,
+            float_ops=float_ops,
+            samples=images and images.samples,
         )
         if settings:
             tflite = add_input_settings(tflite, settings)
         write_atomically(output, tflite)
-    click.echo(_table(output, network, tflite))
+        rows = _rows(output, network, tflite) + (images.rows(tflite) if images else [])
+    click.echo("\n".join(f"{name:<20}  {value}" for name, value in rows))
 
 
 def _beside(model: Path) -> Path:
@@ -96,15 +127,13 @@ def _has_fixed_sizes(network: Any) -> bool:
     return all(None not in tuple(tensor.shape)[1:] for tensor in network.inputs or [])
 
 
-def _table(output: Path, network: Any, tflite: bytes) -> str:
+def _rows(output: Path, network: Any, tflite: bytes) -> list[tuple[str, str]]:
     from siman_larq.conversion.packing import packed_layers
 
     packed, left = packed_layers(network, tflite)
-    return "\n".join(
-        [
-            f"file                  {output}",
-            f"file size             {len(tflite):,} bytes",
-            f"packed binary layers  {len(packed)} of {len(packed) + len(left)}",
-            f"left float            {', '.join(layer.name for layer in left) or 'none'}",
-        ]
-    )
+    return [
+        ("file", str(output)),
+        ("file size", f"{len(tflite):,} bytes"),
+        ("packed binary layers", f"{len(packed)} of {len(packed) + len(left)}"),
+        ("left float", ", ".join(layer.name for layer in left) or "none"),
+    ]

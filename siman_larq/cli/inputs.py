@@ -8,7 +8,16 @@ import click
 
 from siman_larq.cli.start import start
 
-__all__ = ["PATH", "check_output", "load", "require", "say"]
+__all__ = [
+    "PATH",
+    "check_output",
+    "first_images",
+    "images_of_run",
+    "load",
+    "read_images",
+    "require",
+    "say",
+]
 
 PATH = click.Path(path_type=Path)
 
@@ -69,3 +78,34 @@ def load(path: Path) -> Any:
             "model.save('model.keras')."
         )
     return model
+
+
+def read_images(path: Path) -> Any:
+    """Images from a file: an array, or several by the names of the model's inputs."""
+    import numpy as np
+
+    try:
+        content = np.load(path, allow_pickle=False)
+        arrays = {"": content} if isinstance(content, np.ndarray) else dict(content)
+    except Exception as error:  # numpy raises many kinds
+        raise ValueError(f"{path} is no .npy or .npz file of numbers ({error}).") from error
+    if not arrays:
+        raise ValueError(f"{path} holds no arrays.")
+    if not all(array.ndim for array in arrays.values()):
+        raise ValueError(f"{path} holds a single number in place of images.")
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
+
+
+def first_images(images: Any, count: int) -> Any:
+    """The first of images, which may be several arrays by name."""
+    if isinstance(images, dict):
+        return {name: array[:count] for name, array in images.items()}
+    return images[:count]
+
+
+def images_of_run(folder: Any) -> Any:
+    """What the run in a folder was trained and is tested on."""
+    from siman_larq.training.recipe import Recipe
+    from siman_larq.training.run import load_images
+
+    return load_images(Recipe.load(folder / "recipe.json"))

@@ -1,11 +1,10 @@
 """The command that compares a TFLite file with its model."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from siman_larq.cli.inputs import PATH, load, require, say
+from siman_larq.cli.inputs import PATH, first_images, images_of_run, load, read_images, require, say
 from siman_larq.cli.start import SETTINGS, one_sentence, version
 
 __all__ = ["verify"]
@@ -56,12 +55,15 @@ def verify(
     with one_sentence(ImportError, OSError, TypeError, ValueError):
         import siman_larq
 
-        sample = _read(images) if images else _test_images(run_dir, network, examples)
+        if images:
+            sample = read_images(images)
+        else:
+            sample, _ = images_of_run(run_dir).test_sample(examples, network.input_shape[1:])
         say("running the model and the file")
         report = siman_larq.verify(
             network,
             tflite,
-            _first(sample, examples),
+            first_images(sample, examples),
             runtime=runtime or ("siman" if layers else "lce"),
             layers=layers,
         )
@@ -74,33 +76,3 @@ def verify(
             if report.layers is None
             else f"{report.layers}."
         )
-
-
-def _read(path: Path) -> Any:
-    """Images from a file: an array, or several by the names of the model's inputs."""
-    import numpy as np
-
-    try:
-        content = np.load(path, allow_pickle=False)
-        arrays = {"": content} if isinstance(content, np.ndarray) else dict(content)
-    except Exception as error:  # numpy raises many kinds
-        raise ValueError(f"{path} is no .npy or .npz file of numbers ({error}).") from error
-    if not arrays:
-        raise ValueError(f"{path} holds no arrays.")
-    if not all(array.ndim for array in arrays.values()):
-        raise ValueError(f"{path} holds a single number in place of images.")
-    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
-
-
-def _first(images: Any, count: int) -> Any:
-    if isinstance(images, dict):
-        return {name: array[:count] for name, array in images.items()}
-    return images[:count]
-
-
-def _test_images(folder: Any, network: Any, count: int) -> Any:
-    from siman_larq.training.recipe import Recipe
-    from siman_larq.training.run import load_images
-
-    images = load_images(Recipe.load(folder / "recipe.json"))
-    return images.test_sample(count, network.input_shape[1:])[0]

@@ -60,6 +60,9 @@ class Report:
         keras_outputs: Outputs of the model: an array, or a dict of them by name if there are
             several; `None` if model and file gave more than 512 MiB.
         tflite_outputs: Outputs of the file, likewise.
+        int8_operators: Number of convolutions and dense layers of the file that compute in 8-bit
+            integers. With any the outputs are near the model's and hardly ever equal, so that
+            `agreement`, or accuracy, is what to judge it by.
         layers: What `layers=True` found, a `LayersReport`; `None` without it.
     """
 
@@ -75,6 +78,7 @@ class Report:
     keras_outputs: Any = field(repr=False, compare=False)
     tflite_outputs: Any = field(repr=False, compare=False)
     layers: LayersReport | None = None
+    int8_operators: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -110,6 +114,9 @@ class Report:
             ("images compared", f"{self.images:,} ({self.kernel} kernel)"),
             ("file agrees with model", "yes" if self.agrees else "NO"),
         ]
+        if self.int8_operators:
+            near = f"{self.int8_operators}, so outputs are near the model's and not equal"
+            rows.append(("int8 operators", near))
         if self.layers is not None:
             rows.append(("layer by layer", str(self.layers)))
         for output in self.outputs:

@@ -1,10 +1,13 @@
 """From Keras model to 1-bit TFLite file."""
 
+import contextlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from siman_larq._optional import require
@@ -13,6 +16,9 @@ from siman_larq.conversion.errors import ConversionError, SmallMapWarning
 from siman_larq.conversion.flatbuffer import TFLiteFile, finished
 from siman_larq.conversion.forms import convolution_patches
 from siman_larq.conversion.freeze import Graph, frozen
+from siman_larq.conversion.images import calibration_steps
+from siman_larq.conversion.int8 import in_int8
+from siman_larq.conversion.int8_file import check_int8, without_barriers
 from siman_larq.conversion.packing import key_of, layer_key, packed_layers
 from siman_larq.conversion.patches import as_in_a_file, codes_as_constants, patched
 from siman_larq.conversion.process import LceError, convert_graph
@@ -22,12 +28,17 @@ from siman_larq.conversion.weights import check_weights
 
 __all__ = ["convert"]
 
+# Of samples, on which a file with integers is held against its model.
+_CHECKED_STEPS = 8
+
 
 def convert(
     model: tf.keras.Model,
     allow_float: Sequence[str] = (),
     small_maps: str = "warn",
     time_limit: float = 900.0,
+    float_ops: str = "float32",
+    samples: Any = None,
 ) -> bytes:
     r"""Converts a model to a TFLite file in which every binary convolution is a 1-bit op.
 
@@ -51,6 +62,14 @@ def convert(
             `SmallMapWarning`. `"rewrite"`: put an equal form into the file (padding with ones
             minus a constant) that is right in every kernel.
         time_limit: Seconds after which LCE is stopped.
+        float_ops: `"float32"`, or `"int8"`: float convolutions and dense layers compute in 8-bit
+            integers, with batch normalisation and ReLU in them, in ranges measured on `samples`.
+            Inputs and outputs stay float32, and binary layers and sums between them as they are.
+            The file is then no longer equal to the model: its integers are held against a model
+            whose weights and activations are rounded like them, and how much accuracy is lost
+            `verify` tells.
+        samples: For `"int8"`, 32 images or more of the kind that the model was trained on (some
+            hundred are usual), as `verify` takes them.
 
     # Returns
         The file's bytes.
@@ -62,12 +81,22 @@ def convert(
             or gives other outputs than the model.
         ImportError: if Larq Compute Engine is not installed.
         TypeError: for what is no Keras model.
-        ValueError: for a name in `allow_float` that is no binary layer, or another `small_maps`.
+        ValueError: for a name in `allow_float` that is no binary layer, another `small_maps` or
+            `float_ops`, or `samples` that are missing, too few, not finite or not the model's.
     """
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"convert: model={model!r} is no tf.keras.Model.")
     if small_maps not in ("warn", "rewrite"):
         raise ValueError(f"convert: small_maps={small_maps!r} is unknown; use 'warn' or 'rewrite'.")
+    if float_ops not in ("float32", "int8"):
+        raise ValueError(f"convert: float_ops={float_ops!r} is unknown; use 'float32' or 'int8'.")
+    if (float_ops == "int8") != (samples is not None):
+        raise ValueError(
+            "convert: float_ops='int8' measures ranges on samples; give samples=images, some "
+            "hundred of the kind that the model was trained on."
+            if samples is None
+            else "convert: samples are for float_ops='int8' only; add it, or leave them out."
+        )
     if not time_limit > 0:
         raise ValueError(f"convert: time_limit={time_limit!r} must be above 0 seconds.")
     require("larq_compute_engine", extra="convert", purpose="convert")
@@ -82,7 +111,8 @@ def convert(
             stacklevel=2,
         )
     check_weights(model)
-    job = _Job(model, inputs, layers, allowed, small_maps == "rewrite", time_limit)
+    steps = None if samples is None else calibration_steps(model, inputs, samples)
+    job = _Job(model, inputs, layers, allowed, small_maps == "rewrite", time_limit, steps)
     with as_in_a_file(model):
         tflite = job.carry_out()
     for warning in job.warnings:
@@ -111,6 +141,7 @@ class _Job:
     allowed: set[str]
     rewrite: bool
     time_limit: float
+    calibration: list[list[np.ndarray]] | None
 
     def carry_out(self) -> bytes:
         self.warnings: list[Warning] = []
@@ -120,25 +151,56 @@ class _Job:
             tflite, graph = self._converted(trial, wrong)
         self._check_packed(tflite)
         self._check_maps()
-        try:
+        with self._explained(tflite):
             doubt = check(self.model, self.inputs, self.layers, trial, graph, tflite)
+        if self.calibration is not None:
+            tflite, doubt = self._in_int8(graph, trial, tflite, self.calibration)
+        if doubt:
+            self.warnings.append(UserWarning(doubt))
+        return tflite
+
+    def _in_int8(
+        self, graph: Graph, trial: Trial, tflite: bytes, steps: list[list[np.ndarray]]
+    ) -> tuple[bytes, str | None]:
+        """The file with integers, and what could not be shown of it."""
+        if graph.is_quantized:
+            raise ConversionError(
+                f"Model {self.model.name!r} has fake quantization of its own, of which its file "
+                "computes in integers anyway; leave float_ops='int8' out."
+            )
+        made = in_int8(graph, steps)
+        quantized = self._file(made.graph, trial)
+        size = self.inputs.specs[0].shape[0] or 1
+        few = [
+            [v[n : n + size] for v in step] for step in steps for n in range(0, len(step[0]), size)
+        ]
+        with self._explained(quantized):
+            return quantized, check_int8(made, quantized, tflite, few[:_CHECKED_STEPS])
+
+    @contextlib.contextmanager
+    def _explained(self, tflite: bytes) -> Iterator[None]:
+        """Says of a file that does not run where and why."""
+        try:
+            yield
         except LceError as error:
             raise ConversionError(
                 f"The file of model {self.model.name!r} does not run{self._where(tflite, error)} "
                 f"({error})"
             ) from error
-        if doubt:
-            self.warnings.append(UserWarning(doubt))
-        return tflite
 
     def _converted(self, trial: Trial, kept_float: set[int]) -> tuple[bytes, Graph]:
         patches = convolution_patches(self.records, self.rewrite, kept_float)
         with codes_as_constants(self.model), patched(patches):
             graph = frozen(self.model, self.inputs)
+        return self._file(graph, trial), graph
+
+    def _file(self, graph: Graph, trial: Trial) -> bytes:
+        names = output_names(self.model, trial.structure)
         try:
             tflite = convert_graph(graph, self.time_limit)
-            names = output_names(self.model, trial.structure)
-            return finished(tflite, self.inputs.names, names), graph
+            if graph.is_quantized:
+                tflite = without_barriers(tflite)
+            return finished(tflite, self.inputs.names, names)
         except (LceError, ValueError) as error:
             raise ConversionError(
                 f"Larq Compute Engine could not convert model {self.model.name!r}: {error}"

@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 
+_INT8 = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
 @dataclass(frozen=True)
 class BinaryConvolution:
     """A 1-bit convolution of a file.
@@ -100,6 +103,16 @@ class TFLiteFile:
     def needs_reference_kernel(self) -> bool:
         """Whether LCE's reference kernel alone may compute it rightly."""
         return any(c.has_small_maps or c.is_grouped for c in self.binary_convolutions)
+
+    @property
+    def int8_operators(self) -> list[int]:
+        """The numbers of the convolutions and dense layers that compute in 8-bit integers."""
+        tensors, int8 = self.graph.tensors, self.schema.TensorType.INT8
+        return [
+            number
+            for number, operator in enumerate(self.graph.operators)
+            if self.operators[number] in _INT8 and tensors[operator.inputs[0]].type == int8
+        ]
 
     def constant(self, index: int) -> bytes:
         """What a tensor holds; nothing if it is no constant."""

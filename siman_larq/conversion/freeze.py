@@ -67,6 +67,13 @@ class Graph:
         ]
         return outputs, all(safe)
 
+    def run_part(self, given: str, value: np.ndarray, wanted: str) -> np.ndarray:
+        """What a tensor is where another one has a value, given in whatever shape."""
+        shape = self.function.graph.get_tensor_by_name(given).shape
+        if not shape.is_compatible_with(value.shape):
+            value = value.reshape(-1, *shape[1:])
+        return self._session.run(wanted, {given: value})
+
     @cached_property
     def _whole_sums(self) -> set[str]:
         return whole_sums(self.function.graph)

@@ -7,10 +7,16 @@ import tensorflow as tf
 
 from siman_larq.conversion.signature import Inputs
 
-__all__ = ["flat_images"]
+__all__ = ["calibration_steps", "flat_images"]
+
+_FEWEST_SAMPLES = 32
+# Of samples, in one step.
+_STEP_BYTES = 2**22
 
 
-def flat_images(model: tf.keras.Model, inputs: Inputs, images: Any) -> list[np.ndarray]:
+def flat_images(
+    model: tf.keras.Model, inputs: Inputs, images: Any, caller: str = "verify"
+) -> list[np.ndarray]:
     """Arrays for the inputs of a model, in its order, with a first axis of images.
 
     They may be cast to the types of the inputs, but are not yet: all at once they take memory.
@@ -19,10 +25,60 @@ def flat_images(model: tf.keras.Model, inputs: Inputs, images: Any) -> list[np.n
         model: The model, for messages.
         inputs: Its inputs.
         images: An array; for several inputs a list in their order, or a dict by their names.
+        caller: What the images are given to, for messages.
 
     # Raises
         ValueError: naming the input, what it takes and what was given.
     """
+    try:
+        return _arrays(model, inputs, images)
+    except ValueError as error:
+        raise ValueError(f"{caller}: {error}") from error
+
+
+def calibration_steps(
+    model: tf.keras.Model, inputs: Inputs, samples: Any
+) -> list[list[np.ndarray]]:
+    """Samples to measure ranges on, in steps that the model takes.
+
+    # Arguments
+        model: The model, for messages.
+        inputs: Its inputs.
+        samples: As for `flat_images`.
+
+    # Raises
+        ValueError: for samples that the model does not take, fewer than 32, NaN or infinite
+            values, or samples that are all the same.
+    """
+    arrays = flat_images(model, inputs, samples, "convert: samples")
+    count = len(arrays[0])
+    if count < _FEWEST_SAMPLES:
+        raise ValueError(
+            f"convert: {count} samples are too few to measure ranges on; give {_FEWEST_SAMPLES} or "
+            "more, of the kind that the model was trained on: some hundred are usual."
+        )
+    for name, array in zip(inputs.names, arrays, strict=True):
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"convert: samples for input {name!r} hold values that are NaN or infinite; give "
+                "finite ones."
+            )
+    if all((array == array[:1]).all() for array in arrays):
+        raise ValueError("convert: all samples are the same, which tells no range; give images.")
+    bytes_each = sum(array[0].size * 4 for array in arrays)
+    size = inputs.specs[0].shape[0] or min(64, max(1, _STEP_BYTES // bytes_each))
+    types = [spec.dtype.as_numpy_dtype for spec in inputs.specs]
+    # A fixed batch is filled up with samples again.
+    places = [np.arange(n, n + size) for n in range(0, count, size)]
+    if inputs.specs[0].shape[0] is None:
+        places[-1] = places[-1][places[-1] < count]
+    return [
+        [array[step % count].astype(t, copy=False) for array, t in zip(arrays, types, strict=True)]
+        for step in places
+    ]
+
+
+def _arrays(model: tf.keras.Model, inputs: Inputs, images: Any) -> list[np.ndarray]:
     given = _in_order(model, inputs, images)
     arrays = [
         _checked(model, _label(inputs, name), spec, value)
@@ -31,7 +87,7 @@ def flat_images(model: tf.keras.Model, inputs: Inputs, images: Any) -> list[np.n
     counts = [len(array) for array in arrays]
     if len(set(counts)) > 1:
         raise ValueError(
-            f"verify: inputs {', '.join(inputs.names)} of model {model.name!r} are given {counts} "
+            f"inputs {', '.join(inputs.names)} of model {model.name!r} are given {counts} "
             "images; give equally many."
         )
     return arrays
@@ -47,7 +103,7 @@ def _in_order(model: tf.keras.Model, inputs: Inputs, images: Any) -> list[Any]:
         flat = _flat_dict(images)
         if sorted(flat) != sorted(names):
             raise ValueError(
-                f"verify: images are given by the names {sorted(flat)}; model {model.name!r} has "
+                f"images are given by the names {sorted(flat)}; model {model.name!r} has "
                 f"the inputs {names}."
             )
         return [flat[name] for name in names]
@@ -61,12 +117,12 @@ def _in_order(model: tf.keras.Model, inputs: Inputs, images: Any) -> list[Any]:
         if len(flat_list) == count:
             return flat_list
         raise ValueError(
-            f"verify: {len(images)} arrays are given; model {model.name!r} has {count} inputs: "
+            f"{len(images)} arrays are given; model {model.name!r} has {count} inputs: "
             f"{', '.join(names)}."
         )
     if count > 1:
         raise ValueError(
-            f"verify: images={type(images).__name__} is one thing; model {model.name!r} has "
+            f"images={type(images).__name__} is one thing; model {model.name!r} has "
             f"{count} inputs ({', '.join(names)}): give a list in this order, or a dict by name."
         )
     return [images]
@@ -85,11 +141,11 @@ def _checked(model: tf.keras.Model, label: str, spec: tf.TensorSpec, value: Any)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"verify: images{label} are no array of one shape ({error}).") from error
+        raise ValueError(f"images{label} are no array of one shape ({error}).") from error
     wanted = np.dtype(spec.dtype.as_numpy_dtype)
     if array.dtype != wanted and array.dtype.kind not in "fiub":
         raise ValueError(
-            f"verify: images{label} are {type(value).__name__} of type {array.dtype}; give a NumPy "
+            f"images{label} are {type(value).__name__} of type {array.dtype}; give a NumPy "
             f"array of {wanted.name}."
         )
     shape = spec.shape.as_list()
@@ -99,12 +155,12 @@ def _checked(model: tf.keras.Model, label: str, spec: tf.TensorSpec, value: Any)
     if not fits or len(array) == 0:
         sample = "".join(f", {'any' if n is None else n}" for n in shape[1:])
         raise ValueError(
-            f"verify: images of shape {array.shape}{label} cannot be compared; model "
+            f"images of shape {array.shape}{label} do not fit; model "
             f"{model.name!r} takes (images{sample}), and at least one."
         )
     if np.issubdtype(wanted, np.integer) and not np.array_equal(array.astype(wanted), array):
         raise ValueError(
-            f"verify: images of {array.dtype}{label} are no {wanted.name}, which model "
+            f"images of {array.dtype}{label} are no {wanted.name}, which model "
             f"{model.name!r} takes; casting would change values in "
             f"[{array.min():g}, {array.max():g}]. Give {wanted.name}."
         )

@@ -18,7 +18,7 @@ from siman_larq.conversion.patches import as_in_a_file, patched
 from siman_larq.conversion.process import LceError, run_file
 from siman_larq.conversion.signature import Inputs, inputs_of
 
-__all__ = ["Trial", "check", "run_model", "small_map_layers"]
+__all__ = ["Trial", "are_equal", "check", "run_model", "run_steps", "small_map_layers"]
 
 # Samples of the first trial, and of those after it while nothing is decided.
 _SAMPLES = (4, 4, 8)
@@ -92,7 +92,7 @@ def run_model(
     outputs, repeated = (
         [np.asarray(output) for output in tf.nest.flatten(result)] for result in (structure, again)
     )
-    if not all(_are_equal(a, b) for a, b in zip(outputs, repeated, strict=True)):
+    if not all(are_equal(a, b) for a, b in zip(outputs, repeated, strict=True)):
         raise ConversionError(
             f"Model {model.name!r} gives other outputs when it is called again with the same "
             "inputs, so no file can equal it. Look for layers that are called with training=True, "
@@ -188,7 +188,7 @@ def check(
         safe = [is_safe for _, is_safe in runs]
         if not graph_counts.add(trial.steps_outputs, of_graph, safe):
             raise ConversionError(_why_graph_differs(model, trial, graph))
-        of_file = _run_file(tflite, trial)
+        of_file = run_steps(tflite, trial.steps)
         if of_file is None:
             return None
         if graph.is_quantized:
@@ -239,7 +239,7 @@ class _Counts:
     ) -> bool:
         """Whether outputs are equal wherever rounding has no say."""
         for a, b, is_safe in zip(expected, given, safe, strict=True):
-            is_equal = len(a) == len(b) and all(map(_are_equal, a, b))
+            is_equal = len(a) == len(b) and all(map(are_equal, a, b))
             if is_safe and not is_equal:
                 return False
             self.equal += is_equal
@@ -251,9 +251,8 @@ class _Counts:
         return self.safe > 0 or self.equal >= _ENOUGH
 
 
-def _run_file(tflite: bytes, trial: Trial) -> list[list[np.ndarray]] | None:
+def run_steps(tflite: bytes, steps: list[list[np.ndarray]]) -> list[list[np.ndarray]] | None:
     """Outputs of a file; `None` if it loads, but no kernel of LCE runs it rightly."""
-    steps = trial.steps
     shaped = with_input_shapes(tflite, [value.shape for value in steps[0]])
     stacks = [np.stack(values) for values in zip(*steps, strict=True)]
     is_reference = TFLiteFile(tflite).needs_reference_kernel
@@ -268,7 +267,8 @@ def _run_file(tflite: bytes, trial: Trial) -> list[list[np.ndarray]] | None:
     return [[output[n] for output in outputs] for n in range(len(steps))]
 
 
-def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:
+def are_equal(a: np.ndarray, b: np.ndarray, tolerance: float = _TOLERANCE) -> bool:
+    """Whether outputs are the same where no sign was turned."""
     if a.shape != b.shape:
         return False
     if not np.issubdtype(a.dtype, np.floating):
@@ -277,7 +277,7 @@ def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:
     if not (finite == np.isfinite(b)).all():
         return False
     scale = np.abs(a[finite]).max(initial=0.0)
-    return bool((np.abs(a[finite] - b[finite]) <= _TOLERANCE * scale + 1e-7).all())
+    return bool((np.abs(a[finite] - b[finite]) <= tolerance * scale + 1e-7).all())
 
 
 def _largest(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> float:
@@ -293,7 +293,7 @@ def _largest(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> float:
 
 def _why_graph_differs(model: tf.keras.Model, trial: Trial, graph: Graph) -> str:
     together, _ = graph.run(trial.inputs)
-    if all(_are_equal(a, b) for a, b in zip(trial.outputs, together, strict=True)):
+    if all(are_equal(a, b) for a, b in zip(trial.outputs, together, strict=True)):
         return (
             f"The outputs of model {model.name!r} for one sample depend on the others in its "
             "batch, and a file takes one sample at a time. Look for layers that are called with "

@@ -56,7 +56,8 @@ def verify(
         runtime: `"lce"` for LCE's own interpreter, or `"siman"` for the package siman-runtime,
             which gives the same outputs many times faster, and is right where LCE is not.
         tolerance: What differences count as equal, relative to the magnitude of outputs. `None`
-            is 1e-4, or four units in the last place of the model's precision if that is more.
+            is 1e-4, or four units in the last place of the model's precision if that is more; a
+            file made with `float_ops="int8"` is judged by its agreement or accuracy.
         layers: Whether each image is also followed through the binary layers, which tells
             rounding from a wrong file; with `runtime="siman"` only. The model is then that of the
             file: in float32, and with 1 for the sign of 0.
@@ -118,6 +119,7 @@ def verify(
         keras_outputs=kept[0].value(),
         tflite_outputs=kept[1].value(),
         layers=None if layerwise is None else layerwise.report(),
+        int8_operators=len(file.int8_operators),
     )
     _check(report, strict)
     return report
