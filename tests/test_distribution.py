@@ -25,6 +25,7 @@ SCRIPT += ["--train-examples", "256", "--test-examples", "64", "--batch-size", "
 SCRIPT += ["--learning-rate", "0.02", "--warmup-epochs", "0", "--epochs"]
 # Replicas add up in another order; single signs then turn. Seen: 2e-5 of the loss.
 TOLERANCE = 1e-3
+EPOCHS = 8
 
 
 def losses(folder):
@@ -134,13 +135,20 @@ def weights(folder):
     return {name: reader.get_tensor(name) for name in names if "optimizer" not in name}
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The run folder of one process, which is trained once for all that are held against it."""
+    folder = tmp_path_factory.mktemp("single") / "one"
+    single_process(folder, EPOCHS)
+    return folder
+
+
 @pytest.mark.slow
-def test_two_replicas_equal_one(tmp_path):
-    single_process(tmp_path / "one", 4)
-    single_process(tmp_path / "two", 4, "--strategy", "mirrored")
-    assert losses(tmp_path / "one").shape == (4, 2)
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=TOLERANCE)
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+def test_two_replicas_equal_one(tmp_path, one):
+    single_process(tmp_path / "two", EPOCHS, "--strategy", "mirrored")
+    assert losses(one).shape == (EPOCHS, 2)
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(one), rtol=TOLERANCE)
+    one, two = weights(one), weights(tmp_path / "two")
     assert set(one) == set(two)
     assert len(one) > 10
     for name, values in one.items():
@@ -149,22 +157,20 @@ def test_two_replicas_equal_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path, free_ports):
-    single_process(tmp_path / "one", 3)
-    workers = [worker(index, free_ports, tmp_path / "two", 3) for index in range(2)]
+def test_two_processes_equal_one(tmp_path, free_ports, one):
+    workers = [worker(index, free_ports, tmp_path / "two", EPOCHS) for index in range(2)]
     for process in workers:
         assert process.wait(timeout=400) == 0, logs(tmp_path)
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=TOLERANCE)
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(one), rtol=TOLERANCE)
     assert json.loads((tmp_path / "two" / "report.json").read_text())["packed"] == ["binary"]
     assert "the chief writes the report" in (tmp_path / "worker-1.log").read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_worker_that_comes_back(tmp_path, free_ports, lost):
-    epochs = 8
+def test_a_lost_worker_that_comes_back(tmp_path, free_ports, lost, one):
     folder = tmp_path / "two"
-    workers = [worker(index, free_ports, folder, epochs) for index in range(2)]
+    workers = [worker(index, free_ports, folder, EPOCHS) for index in range(2)]
     deadline = time.time() + 300
     while not list(folder.glob("checkpoints/ckpt-2.index")):
         assert time.time() < deadline, logs(tmp_path)
@@ -172,9 +178,8 @@ def test_a_lost_worker_that_comes_back(tmp_path, free_ports, lost):
         time.sleep(0.05)
     workers[lost].send_signal(signal.SIGKILL)
     workers[lost].wait()
-    workers[lost] = worker(lost, free_ports, folder, epochs)
+    workers[lost] = worker(lost, free_ports, folder, EPOCHS)
     for process in workers:
         assert process.wait(timeout=500) == 0, logs(tmp_path)
-    assert losses(folder).shape == (epochs, 2)
-    single_process(tmp_path / "one", epochs)
-    np.testing.assert_allclose(losses(folder), losses(tmp_path / "one"), rtol=TOLERANCE)
+    assert losses(folder).shape == (EPOCHS, 2)
+    np.testing.assert_allclose(losses(folder), losses(one), rtol=TOLERANCE)

@@ -50,7 +50,7 @@ def test_it_is_right_where_lce_is_wrong(size):
 
 
 def test_unknown_runtimes():
-    model = models.resnet20()
+    model = models.resnet8()
     with pytest.raises(ValueError, match="runtime='tpu'; 'lce' and 'siman' are known"):
         verify(model, convert(model), random_images(model, 1), runtime="tpu")
 
@@ -63,7 +63,7 @@ def test_pictures_are_prepared_as_in_training(tmp_path):
 
     source = data.MemorySource(data.load("fashion_mnist_mini"))
     settings = source.input_settings((32, 32, 3)) | {"class_names": list(source.class_names)}
-    content = add_input_settings(convert(models.resnet20()), settings)
+    content = add_input_settings(convert(models.resnet8()), settings)
     pixels = source.data.test_images[0]
     Image.fromarray(pixels[..., 0]).save(tmp_path / "image.png")
     preparation = preparation_of(tmp_path / "model.tflite", content)
