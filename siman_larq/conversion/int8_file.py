@@ -131,8 +131,12 @@ def _check_section(
 
 
 def _is_zero(file: TFLiteFile, index: int) -> bool:
-    content = file.constant(index)
-    return len(content) == 4 and np.frombuffer(content, np.float32)[0] == 0
+    """Whether a tensor is a constant, a single float without axes, and 0."""
+    tensor, content = file.graph.tensors[index], file.constant(index)
+    has_axes = tensor.shape is not None and len(tensor.shape) > 0
+    if tensor.type != file.schema.TensorType.FLOAT32 or has_axes or not content:
+        return False
+    return float(np.frombuffer(content, np.float32)[0]) == 0
 
 
 def _scale(file: TFLiteFile, tensor: int) -> _Scale:
