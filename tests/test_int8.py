@@ -175,7 +175,9 @@ def test_the_command(tmp_path):
     assert "int8 operators        1\n" in done.stdout
     assert f"agreement of top-1    {report.agreement:.2%} of 40 samples\n" in done.stdout
     assert report.agreement > 0.9
-    for arguments in (["--float-ops", "int8"], ["--samples", tmp_path / "samples.npy"]):
+    images = ["--samples", tmp_path / "samples.npy"]
+    both = [*images, "--run-dir", tmp_path]
+    for arguments in (["--float-ops", "int8"], images, both, ["--float-ops", "int8", *both]):
         refused = run(tmp_path / "model.keras", "--overwrite", *arguments)
         assert refused.exit_code == 1
         assert "Give --float-ops int8 with either --samples or --run-dir" in refused.stderr

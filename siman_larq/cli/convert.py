@@ -36,7 +36,7 @@ __all__ = ["convert"]
     "--float-ops",
     type=click.Choice(["float32", "int8"]),
     default="float32",
-    help="What float convolutions and dense layers compute in.  [default: float32]",
+    help="What float convolutions and dense layers compute in.",
 )
 @click.option(
     "--samples", type=PATH, help="For int8: a .npy or .npz file of images, as MODEL takes them."
@@ -65,7 +65,7 @@ def convert(
     Every binary layer must become a 1-bit op, but for those named with --allow-float. With
     --float-ops int8 the others compute in 8-bit integers, in ranges measured on samples.
     """
-    if (float_ops == "int8") != (bool(samples) != bool(run_dir)):
+    if (samples is not None) + (run_dir is not None) != (float_ops == "int8"):
         raise click.ClickException(
             "Give --float-ops int8 with either --samples or --run-dir, to measure ranges on; "
             "without it neither."
