@@ -35,6 +35,21 @@ def test_it_equals_lce(levels):
     assert np.mean(equal.all(axis=1)) >= 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [models.resnet18, models.resnet20])
+def test_residual_networks_are_one_partition(network):
+    """All between stem and head."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=convert(network()),
+        experimental_delegates=[siman_runtime.delegate()],
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    names = [entry["op_name"] for entry in interpreter._get_ops_details()]
+    assert names.count("DELEGATE") == 1
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_it_is_right_where_lce_is_wrong(size):
     """Zero padding around maps smaller than the kernel."""

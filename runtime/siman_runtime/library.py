@@ -100,6 +100,7 @@ def _library() -> ctypes.CDLL:
         library.siman_kernel_name.restype = ctypes.c_char_p
         library.siman_last_error.restype = ctypes.c_char_p
         library.siman_peak_bits_per_second.restype = ctypes.c_double
+        library.siman_takes_blocks.restype = ctypes.c_int
         library.siman_profile.argtypes = [ctypes.c_bool]
         library.siman_profile_text.restype = ctypes.c_size_t
         library.siman_profile_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
@@ -180,11 +181,15 @@ def delegate() -> Any:
         What `ai_edge_litert.interpreter.load_delegate` returns.
 
     # Raises
-        LibraryError: If the native library or ai-edge-litert is absent or unfit.
+        LibraryError: If the native library or ai-edge-litert is absent or unfit, or the environment
+            variable SIMAN_FUSE is neither 0 nor 1.
     """
     litert = _check_litert()
     path = _path()
-    _check_ops(path, kernel_name(), litert)
+    kernel = kernel_name()
+    if _library().siman_takes_blocks() < 0:
+        raise LibraryError(last_error())
+    _check_ops(path, kernel, litert)
     from ai_edge_litert.interpreter import load_delegate
 
     return load_delegate(str(path))

@@ -46,6 +46,8 @@ class Convolution final : public Op {
   void build() override;
   void run(const std::vector<const void*>& inputs, void* output,
            const Workspace& workspace) override;
+  void append(const Stage& stage) override { bounds_ = stage.bounds; }
+  bool may_replace(std::size_t input) const override { return input == 1; }
 
  private:
   struct Image;
@@ -69,6 +71,8 @@ class Convolution final : public Op {
   PackedFilter filter_;
   OutputTransform transform_;
   int blocks_per_unit_;
+
+  Bounds bounds_;  // of outputs, or of their sums with a second input
 
   ConvolutionPlan plan_;  // by `prepare`
 
@@ -116,7 +120,7 @@ Dims Convolution::prepare(const std::vector<Dims>& inputs) {
   plan_ = ConvolutionPlan(name_, rows_, columns_, filter_, inputs[0]);
   const Dims output = {plan_.batch(), plan_.rows().output, plan_.columns().output, values_out()};
   elements(name_, output);
-  if (inputs.size() > 1) check_addends(output, inputs[1]);
+  if (inputs.size() > 1) check_alike("ADD", output, inputs[1]);
   return output;
 }
 
@@ -252,7 +256,7 @@ void Convolution::write_floats(const Pass& pass, const Patch& patch, const Trans
     for (int l = 0; l < lanes; ++l) {
       const float value = values[p * all + l];
       const std::ptrdiff_t place = p * channels + l;
-      output[place] = addend == nullptr ? value : bounds_.clamp(value + addend[place]);
+      output[place] = bounds_.clamp(addend == nullptr ? value : value + addend[place]);
     }
   }
 }

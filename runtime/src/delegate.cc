@@ -96,7 +96,7 @@ TfLiteStatus claim(TfLiteContext* context, TfLiteDelegate* delegate) {
     registration.invoke = invoke;
     registration.custom_name = "SimanRuntime";
     registration.version = 1;
-    const IntArray nodes(nodes_to_take(context));
+    const IntArray nodes(nodes_to_take(context, takes_blocks()));
     const bool is_done = context->ReplaceNodeSubsetsWithDelegateKernels(
                              context, registration, nodes.get(), delegate) == kTfLiteOk;
     if (!is_done && last_error().empty()) {
@@ -117,6 +117,7 @@ TfLiteDelegate* tflite_plugin_create_delegate(const char* const* keys, const cha
                   "threads is the interpreter's num_threads.");
     }
     siman::chosen_kernel();
+    siman::takes_blocks();
     auto* delegate = new siman::Delegate();
     delegate->Prepare = siman::claim;
     delegate->flags = kTfLiteDelegateFlagsAllowDynamicTensors;
@@ -145,6 +146,16 @@ const char* siman_last_error() { return siman::last_error().c_str(); }
 
 // Below is what the package for Python calls alone.
 extern "C" {
+
+// Whether whole blocks are taken, or -1 with siman_last_error() set.
+SIMAN_EXPORT int siman_takes_blocks() {
+  try {
+    return siman::takes_blocks() ? 1 : 0;
+  } catch (const std::exception& error) {
+    siman::remember(error);
+    return -1;
+  }
+}
 
 // Bits that the processor counts per second when it does nothing else.
 SIMAN_EXPORT double siman_peak_bits_per_second() {

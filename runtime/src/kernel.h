@@ -5,8 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <string>
+
+#include "stage.h"
 
 namespace siman {
 
@@ -24,17 +25,6 @@ struct Patch {
   int words;
 };
 
-// Of a sum; a value that is no number stays.
-struct Bounds {
-  float low = -std::numeric_limits<float>::infinity();
-  float high = std::numeric_limits<float>::infinity();
-
-  float clamp(float value) const {
-    value = value < low ? low : value;
-    return value > high ? high : value;
-  }
-};
-
 // Of the output channels of one pass; y = float(clamp(2 * count)) * multiplier + bias, or without
 // bounds float(count) * multiplier + bias, whose multiplier is twice as large.
 struct Transform {
@@ -50,7 +40,7 @@ struct Transform {
 struct Additions {
   const float* const* zeros;  // for zero padding: for each position a value by lane or null; or null
   const float* addend;        // laid out as the output, and may be the output; or null
-  Bounds bounds;              // of sums with the addend
+  Bounds bounds;              // of all that is then written
 };
 
 struct Kernel {
@@ -70,8 +60,19 @@ struct Kernel {
                                std::ptrdiff_t stride);
   // Bit l of output p is count > threshold[l].
   void (*to_bits[kMostPixels])(const Patch&, const Transform&, std::uint32_t* output);
-  // Bit c of word w is values[32 * w + c] < 0.
-  void (*pack)(const float* values, std::int64_t words, std::uint32_t* output);
+  // Of rows of so many channels, one behind the other: bit c of a row's words is value c < threshold.
+  void (*pack)(const float* values, std::int64_t rows, int channels, float threshold,
+               std::uint32_t* output);
+  // What a stage makes of values, each with its own of `others`, or all with the first.
+  void (*apply)(const Stage&, const float* values, const float* others, std::int64_t count,
+                float* output);
+  // Of each channel the largest under a window of so many positions, whose rows are `stride` values
+  // apart.
+  void (*largest)(const float* values, int rows, int columns, std::int64_t stride, int channels,
+                  float* output);
+  // Sums of `count` columns of `rows` rows that are `stride` values apart, row after row.
+  void (*add_rows)(const float* values, std::int64_t rows, std::int64_t stride, std::int64_t count,
+                   float* sums);
   // Counts bits in registers, for nothing but the time it takes; returns how many bits.
   std::int64_t (*count_in_registers)(std::int64_t rounds);
 };

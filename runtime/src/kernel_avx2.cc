@@ -26,8 +26,8 @@ struct Avx2 {
   static std::uint32_t above(Ints counts, Ints thresholds) {
     return signs(reinterpret_cast<Floats>(counts > thresholds));
   }
-  static std::uint32_t negative(Floats values) {
-    return signs(_mm256_cmp_ps(values, _mm256_setzero_ps(), _CMP_LT_OQ));
+  static std::uint32_t below(Floats values, Floats thresholds) {
+    return signs(_mm256_cmp_ps(values, thresholds, _CMP_LT_OQ));
   }
   static std::uint32_t signs(Floats values) {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(values));

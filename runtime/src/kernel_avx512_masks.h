@@ -14,8 +14,8 @@ struct Avx512Masks {
     return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(counts),
                                    reinterpret_cast<__m512i>(thresholds));
   }
-  static std::uint32_t negative(Floats values) {
-    return _mm512_cmp_ps_mask(values, _mm512_setzero_ps(), _CMP_LT_OQ);
+  static std::uint32_t below(Floats values, Floats thresholds) {
+    return _mm512_cmp_ps_mask(values, thresholds, _CMP_LT_OQ);
   }
 };
 

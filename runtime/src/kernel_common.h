@@ -9,24 +9,10 @@
 #include <cstring>
 #include <utility>
 
-#include "kernel.h"
+#include "kernel_floats.h"
 
 namespace siman {
 namespace {
-
-// Vectors of just the registers' width: wider ones g++ takes apart, through memory; and a compiler
-// left to find vectors by itself fears that the output, which may be the addend, is something else
-// that is read here too.
-#if defined(__AVX512F__)
-constexpr int kNativeBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kNativeBytes = 32;
-#else
-constexpr int kNativeBytes = 16;
-#endif
-constexpr int kStep = kNativeBytes / 4;
-using Floats = float __attribute__((vector_size(kNativeBytes)));
-using Ints = std::int32_t __attribute__((vector_size(kNativeBytes)));
 
 template <class Set>
 constexpr int kParts = Set::kLanes / kStep;
@@ -34,20 +20,6 @@ constexpr int kParts = Set::kLanes / kStep;
 // Of kPixels positions, for all lanes.
 template <class Set, int kPixels>
 using Counts = Ints[kPixels][kParts<Set>];
-
-template <class Vector, class Value>
-inline Vector load(const Value* from) {
-  Vector to;
-  std::memcpy(&to, from, sizeof(to));
-  return to;
-}
-
-template <class Vector, class Value>
-inline Vector clamp(Vector values, Value low, Value high) {
-  const Vector least = low - Vector{}, most = high - Vector{};
-  values = values < least ? least : values;
-  return values > most ? most : values;
-}
 
 // float(clamp(2 * count)) or float(count), multiplied and added to.
 template <class Set>
@@ -101,11 +73,11 @@ void to_float(const Patch& patch, const Transform& transform, const Additions& a
 #pragma GCC unroll 4
       for (int part = 0; part < kParts<Set>; ++part) {
         values[part] += load<Floats>(extra.addend + p * stride + part * kStep);
-        if (bounded) values[part] = clamp(values[part], extra.bounds.low, extra.bounds.high);
       }
     }
 #pragma GCC unroll 4
     for (int part = 0; part < kParts<Set>; ++part) {
+      if (bounded) values[part] = clamp(values[part], extra.bounds.low, extra.bounds.high);
       std::memcpy(output + p * stride + part * kStep, &values[part], sizeof(Floats));
     }
   }
@@ -153,14 +125,34 @@ void to_bits(const Patch& patch, const Transform& transform, std::uint32_t* outp
 }
 
 template <class Set>
-void pack(const float* values, std::int64_t words, std::uint32_t* output) {
-  for (std::int64_t w = 0; w < words; ++w) {
-    std::uint32_t word = 0;
+inline std::uint32_t packed(const float* values, Floats thresholds) {
+  std::uint32_t word = 0;
 #pragma GCC unroll 8
-    for (int from = 0; from < 32; from += kStep, values += kStep) {
-      word |= Set::negative(load<Floats>(values)) << from;
+  for (int from = 0; from < 32; from += kStep) {
+    word |= Set::below(load<Floats>(values + from), thresholds) << from;
+  }
+  return word;
+}
+
+template <class Set>
+void pack(const float* values, std::int64_t rows, int channels, float threshold,
+          std::uint32_t* output) {
+  const Floats thresholds = threshold - Floats{};
+  const int rest = channels % 32;
+  const std::int64_t whole = rest == 0 ? rows * (channels / 32) : channels / 32;
+  for (std::int64_t row = 0; row < (rest == 0 ? 1 : rows); ++row) {
+    for (std::int64_t w = 0; w < whole; ++w, values += 32) {
+      *output++ = packed<Set>(values, thresholds);
     }
-    output[w] = word;
+    if (rest == 0) continue;
+    std::uint32_t word = 0;
+    int c = 0;
+    for (; c + kStep <= rest; c += kStep) {
+      word |= Set::below(load<Floats>(values + c), thresholds) << c;
+    }
+    for (; c < rest; ++c) word |= static_cast<std::uint32_t>(values[c] < threshold) << c;
+    values += rest;
+    *output++ = word;
   }
 }
 
@@ -223,6 +215,9 @@ constexpr Kernel kernel_of(const char* name, std::int64_t (*count_in_registers)(
   kernel.weight_words = 1;
   kernel.arrange = copy_word<Set::kLanes>;
   kernel.pack = pack<Set>;
+  kernel.apply = apply;
+  kernel.largest = largest;
+  kernel.add_rows = add_rows;
   kernel.count_in_registers = count_in_registers;
   return with_passes<Set>(kernel, std::make_index_sequence<Set::kMostPixels>());
 }

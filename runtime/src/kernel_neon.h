@@ -17,7 +17,7 @@ struct Neon {
     return vcntq_u8(reinterpret_cast<uint8x16_t>(product));
   }
   static std::uint32_t above(Ints counts, Ints thresholds) { return bits(counts > thresholds); }
-  static std::uint32_t negative(Floats values) { return bits(values < 0.0f); }
+  static std::uint32_t below(Floats values, Floats thresholds) { return bits(values < thresholds); }
   static std::uint32_t bits(Ints where) {
     const Ints places = {1, 2, 4, 8};
     return vaddvq_u32(reinterpret_cast<uint32x4_t>(where & places));

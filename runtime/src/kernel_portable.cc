@@ -26,9 +26,11 @@ struct Portable {
     }
     return found;
   }
-  static std::uint32_t negative(Floats values) {
+  static std::uint32_t below(Floats values, Floats thresholds) {
     std::uint32_t found = 0;
-    for (int i = 0; i < kStep; ++i) found |= static_cast<std::uint32_t>(values[i] < 0.0f) << i;
+    for (int i = 0; i < kStep; ++i) {
+      found |= static_cast<std::uint32_t>(values[i] < thresholds[i]) << i;
+    }
     return found;
   }
 };

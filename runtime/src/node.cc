@@ -1,7 +1,5 @@
 #include "node.h"
 
-#include <iterator>
-#include <limits>
 #include <memory>
 
 #include "error.h"
@@ -10,11 +8,26 @@
 namespace siman {
 namespace {
 
-// Of the runtime's own ops those that may be taken, and only with their parameters.
+// Of the runtime's own ops those that may be taken, and those with parameters only where they are.
 std::string name_of(const TfLiteRegistration& registration, const TfLiteNode& node) {
   if (registration.custom_name != nullptr) return registration.custom_name;
-  const bool is_add = registration.builtin_code == kTfLiteBuiltinAdd && node.builtin_data != nullptr;
-  return is_add ? "ADD" : "";
+  switch (registration.builtin_code) {
+    case kTfLiteBuiltinRelu: return "RELU";
+    case kTfLiteBuiltinReluN1To1: return "RELU_N1_TO_1";
+    case kTfLiteBuiltinRelu6: return "RELU6";
+    case kTfLiteBuiltinPrelu: return "PRELU";
+    case kTfLiteBuiltinPad: return "PAD";
+  }
+  if (node.builtin_data == nullptr) return "";
+  switch (registration.builtin_code) {
+    case kTfLiteBuiltinAdd: return "ADD";
+    case kTfLiteBuiltinSub: return "SUB";
+    case kTfLiteBuiltinMul: return "MUL";
+    case kTfLiteBuiltinMean: return "MEAN";
+    case kTfLiteBuiltinMaxPool2d: return "MAX_POOL_2D";
+    case kTfLiteBuiltinStridedSlice: return "STRIDED_SLICE";
+  }
+  return "";
 }
 
 }  // namespace
@@ -37,15 +50,6 @@ Node node_at(TfLiteContext* context, int index) {
   return node;
 }
 
-std::optional<Bounds> bounds_of(const Node& add) {
-  // None, relu, relu clipped to -1 and 1, relu clipped to 6.
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr Bounds kBounds[] = {{-kInfinity, kInfinity}, {0, kInfinity}, {-1, 1}, {0, 6}};
-  const int activation = static_cast<const TfLiteAddParams*>(add.params)->activation;
-  if (activation < 0 || activation >= static_cast<int>(std::size(kBounds))) return std::nullopt;
-  return kBounds[activation];
-}
-
 Inputs inputs_of(TfLiteContext* context, const Node& node) {
   Inputs inputs;
   for (const int index : node.inputs) {
@@ -57,13 +61,12 @@ Inputs inputs_of(TfLiteContext* context, const Node& node) {
   return inputs;
 }
 
-Tensor output_of(TfLiteContext* context, const Node& node) {
-  if (node.outputs.size() != 1) fail(node.op, ": ", node.outputs.size(), " outputs; it has one.");
-  const TfLiteTensor& made = tensor_at(context, node.outputs[0], node.op);
+Tensor output_at(TfLiteContext* context, int index, const std::string& op) {
+  const TfLiteTensor& made = tensor_at(context, index, op);
   if (made.allocation_type == kTfLiteMmapRo) {  // its memory is the file's
-    fail(node.op, ": its output is a constant. The file is damaged: convert the model again.");
+    fail(op, ": its output is a constant. The file is damaged: convert the model again.");
   }
-  return described(made, node.op);
+  return described(made, op);
 }
 
 }  // namespace siman

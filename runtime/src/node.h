@@ -3,7 +3,6 @@
 #define SIMAN_NODE_H_
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,19 +21,15 @@ struct Node {
   std::size_t options_size = 0;
 
   bool is_of_lce() const { return op.compare(0, 3, "Lce") == 0; }
-  bool is_add() const { return op == "ADD"; }
 };
 
 // Throws Error if there is none.
 Node node_at(TfLiteContext* context, int index);
 
-// What the fused activation of an ADD keeps its sums within; nothing if that is unknown.
-std::optional<Bounds> bounds_of(const Node& add);
-
-// The tensors of a node, checked: an absent input is null, and there is one output, which is no
-// constant. Both throw Error.
+// The tensors of an op, checked: an absent input is null, and the output is no constant. Both throw
+// Error.
 Inputs inputs_of(TfLiteContext* context, const Node& node);
-Tensor output_of(TfLiteContext* context, const Node& node);
+Tensor output_at(TfLiteContext* context, int index, const std::string& op);
 
 }  // namespace siman
 

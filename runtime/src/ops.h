@@ -12,6 +12,7 @@
 
 #include "kernel.h"
 #include "options.h"
+#include "stage.h"
 #include "thread_pool.h"
 
 namespace siman {
@@ -27,8 +28,9 @@ inline int words_for(int channels) { return channels / kWordBits + (channels % k
 // Elements of a tensor; throws Error above 2^28 or below 1 in a dimension.
 std::int64_t elements(const std::string& op, const Dims& dims);
 
-// Throws Error if they differ, as the runtime would then repeat one of them along the other.
-void check_addends(const Dims& one, const Dims& other);
+// Throws Error, naming the op, if they differ, as the runtime would then repeat one of them along the
+// other.
+void check_alike(const std::string& op, const Dims& one, const Dims& other);
 
 struct Tensor {
   Type type = Type::kFloat32;
@@ -66,26 +68,26 @@ class Op {
   // Does not throw; `inputs` and `output` have the prepared dimensions.
   virtual void run(const std::vector<const void*>& inputs, void* output,
                    const Workspace& workspace) = 0;
-  // Of an op that adds. A convolution may be given a second input, of the dimensions of its float32
-  // output, which is then added to that.
-  void keep_within(const Bounds& bounds) { bounds_ = bounds; }
+  // Has what it gives go on through this stage, where it writes it; for a tensor that the stage reads
+  // `prepare` and `run` get one more input. Of some ops, and of them not every stage: see `Plan`.
+  virtual void append(const Stage&) {}
+  // Whether the output may be written over an input of the same dimensions.
+  virtual bool may_replace(std::size_t) const { return false; }
 
   const std::string& name() const { return name_; }
 
  protected:
   const std::string name_;
   const Kernel& kernel_;
-  Bounds bounds_;
 };
 
-// `inputs` and `output` as the model declares them; but for ADD `inputs[0]` is the only one that is
-// no constant, and an absent input is null. Each throws Error for what it does not know.
+// `inputs` and `output` as the model declares them; `inputs[0]` is the only one that is no constant,
+// and an absent input is null. Each throws Error for what it does not know.
 using Inputs = std::vector<std::unique_ptr<Tensor>>;
 std::unique_ptr<Op> make_quantize(const Kernel&, const Inputs&, const Tensor& output);
 std::unique_ptr<Op> make_dequantize(const Kernel&, const Inputs&, const Tensor& output);
 std::unique_ptr<Op> make_max_pool(const Kernel&, const Options&, const Inputs&,
                                   const Tensor& output);
-std::unique_ptr<Op> make_add(const Kernel&, const Inputs&, const Tensor& output);
 std::unique_ptr<Op> make_convolution(const Kernel&, const Options&, const Inputs&,
                                      const Tensor& output);
 

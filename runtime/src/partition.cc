@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -23,6 +24,17 @@ std::int64_t mebibytes(std::int64_t bytes) { return (bytes + (1 << 20) - 1) >> 2
 
 Type type_of(const TfLiteTensor& tensor) {
   return tensor.type == kTfLiteInt8 || tensor.type == kTfLiteBool ? Type::kInt8 : Type::kFloat32;
+}
+
+std::int64_t bytes_of_output(const Step& step) {  // at a time
+  return elements(step.op->name(), step.dims) * static_cast<std::int64_t>(size_of(step.type));
+}
+
+// Whether a step may write its output where this tensor is, which it reads no more than once.
+bool may_replace(const Step& step, int tensor) {
+  const auto found = std::find(step.inputs.begin(), step.inputs.end(), tensor);
+  return found != step.inputs.end() && std::count(found, step.inputs.end(), tensor) == 1 &&
+         step.op->may_replace(static_cast<std::size_t>(found - step.inputs.begin()));
 }
 
 void resize(TfLiteContext* context, const Step& step) {
@@ -48,30 +60,70 @@ Partition::Partition(TfLiteContext* context, const TfLiteDelegateParams& params,
       memory_(std::move(budget)) {}
 
 void Partition::prepare(TfLiteContext* context) {
-  std::map<int, Dims> known;
+  std::set<int> made;
   inputs_.clear();
-  for (Step& step : steps_) {
-    std::vector<Dims> inputs;
+  for (const Step& step : steps_) {
     for (const int index : step.inputs) {
-      if (known.count(index) == 0) {
-        known[index] = inputs_[index] =
-            values_of(tensor_at(context, index, step.op->name()).dims);
-      }
-      inputs.push_back(known[index]);
+      if (made.count(index) != 0) continue;
+      inputs_[index] = values_of(tensor_at(context, index, step.op->name()).dims);
     }
-    step.dims = step.op->prepare(inputs);
-    step.dims_in = inputs[0];
-    if (known.count(step.output) != 0) fail(step.op->name(), ": two ops write one tensor.");
-    known[step.output] = step.dims;
+    const bool is_first = made.insert(step.output).second && inputs_.count(step.output) == 0;
+    if (!is_first) fail(step.op->name(), ": two ops write one tensor.");
   }
-  place_outputs(context);
+  fit(inputs_);
+  for (const Step& step : steps_) {
+    if (is_output(step.output)) resize(context, step);
+  }
+  samples_ = runs_sample_by_sample() ? inputs_.begin()->second[0] : 1;
+  place_outputs();
   take_memory();
 }
 
+// Plans all steps for inputs of these dimensions.
+void Partition::fit(const std::map<int, Dims>& inputs) {
+  std::map<int, Dims> known = inputs;
+  for (Step& step : steps_) {
+    std::vector<Dims> dims;
+    for (const int index : step.inputs) dims.push_back(known.at(index));
+    step.dims = step.op->prepare(dims);
+    step.dims_in = dims[0];
+    known[step.output] = step.dims;
+  }
+}
+
+// Whether all steps work on samples one by one; if so they are then planned for one, and what is of
+// several at a time does not leave the processor's caches. They do if the first axis counts samples
+// throughout: every output then goes with it and is otherwise the same.
+bool Partition::runs_sample_by_sample() {
+  const Dims& first = inputs_.begin()->second;
+  const int samples = first.empty() ? 1 : first[0];
+  const auto counts_samples = [&](const Dims& dims) {
+    return dims.size() > 1 && dims[0] == samples;
+  };
+  std::map<int, Dims> one = inputs_;
+  for (auto& [index, dims] : one) {
+    if (samples == 1 || !counts_samples(dims)) return false;
+    dims[0] = 1;
+  }
+  std::vector<Dims> all;
+  for (const Step& step : steps_) {
+    if (!counts_samples(step.dims)) return false;
+    all.push_back(step.dims);
+    all.back()[0] = 1;
+  }
+  fit(one);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (steps_[i].dims == all[i]) continue;
+    fit(inputs_);
+    return false;
+  }
+  return true;
+}
+
 // Outputs that the runtime does not know share a few buffers. A buffer is free again behind the
-// last step that reads it, and for the output of that step if it adds to it in place, value by
-// value: one buffer then stays in the processor's cache.
-void Partition::place_outputs(TfLiteContext* context) {
+// last step that reads it, and for the output of that step if it writes over it, value by value: one
+// buffer then stays in the processor's cache.
+void Partition::place_outputs() {
   std::map<int, std::size_t> last_reader;
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     for (const int index : steps_[i].inputs) last_reader[index] = i;
@@ -85,13 +137,9 @@ void Partition::place_outputs(TfLiteContext* context) {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     Step& step = steps_[i];
     step.buffer = -1;
-    if (is_output(step.output)) {
-      resize(context, step);
-      continue;
-    }
+    if (is_output(step.output)) continue;
     auto found = std::find_if(taken.begin(), taken.end(), [&](const Buffer& buffer) {
-      return buffer.until == i && step.inputs.size() == 2 && buffer.tensor == step.inputs[1] &&
-             step.inputs[0] != step.inputs[1];
+      return buffer.until == i && may_replace(step, buffer.tensor);
     });
     if (found == taken.end()) {
       found = std::find_if(taken.begin(), taken.end(),
@@ -104,7 +152,7 @@ void Partition::place_outputs(TfLiteContext* context) {
     *found = {step.output, std::max(i, last_reader[step.output])};
     step.buffer = static_cast<int>(found - taken.begin());
     std::size_t& lines = buffer_lines_[step.buffer];
-    lines = std::max(lines, lines_for(elements(step.op->name(), step.dims) * size_of(step.type)));
+    lines = std::max(lines, lines_for(bytes_of_output(step)));
   }
 }
 
@@ -117,8 +165,8 @@ void Partition::take_memory() {
     const Memory needed = step.op->memory();
     own += needed.own;
     scratch = std::max(scratch, lines_for(needed.scratch));
-    const std::int64_t output = elements(step.op->name(), step.dims) * size_of(step.type);
-    const std::int64_t all = needed.own + needed.scratch + (step.buffer < 0 ? 0 : output);
+    const std::int64_t all =
+        needed.own + needed.scratch + (step.buffer < 0 ? 0 : bytes_of_output(step));
     if (largest == nullptr || all > most) {
       largest = &step;
       most = all;
@@ -142,34 +190,44 @@ void Partition::take_memory() {
 }
 
 void Partition::invoke(TfLiteContext* context) {
-  std::map<int, void*> data;
+  struct Place {
+    char* data;
+    std::int64_t step;  // bytes from one sample to the next
+  };
+  std::map<int, Place> places;
   for (const auto& [index, dims] : inputs_) {
     const TfLiteTensor& tensor = tensor_at(context, index, "LCE ops");
-    const std::size_t bytes = elements("LCE ops", dims) * size_of(type_of(tensor));
-    if (tensor.data == nullptr || tensor.bytes != bytes || values_of(tensor.dims) != dims) {
+    const std::int64_t bytes = elements("LCE ops", dims) * size_of(type_of(tensor));
+    if (tensor.data == nullptr || tensor.bytes != static_cast<std::size_t>(bytes) ||
+        values_of(tensor.dims) != dims) {
       fail("LCE ops: tensor ", index, " changed its shape between preparing and running. Set "
            "input sizes before allocate_tensors().");
     }
-    data[index] = tensor.data;
+    places[index] = {static_cast<char*>(tensor.data), bytes / samples_};
   }
-  for (Step& step : steps_) {
-    void* output = nullptr;
-    if (step.buffer >= 0) {
-      output = buffers_[step.buffer].get();
-    } else {
-      const TfLiteTensor& tensor = tensor_at(context, step.output, step.op->name());
-      if (tensor.data == nullptr ||
-          tensor.bytes != static_cast<std::size_t>(elements(step.op->name(), step.dims)) *
-                              size_of(step.type)) {
-        fail(step.op->name(), ": the runtime gave no memory for its output.");
+  for (const Step& step : steps_) {
+    places[step.output] = step.buffer >= 0
+                              ? Place{reinterpret_cast<char*>(buffers_[step.buffer].get()), 0}
+                              : Place{memory_of_output(context, step), bytes_of_output(step)};
+  }
+  for (std::int64_t n = 0; n < samples_; ++n) {
+    for (Step& step : steps_) {
+      step.data.clear();
+      for (const int index : step.inputs) {
+        step.data.push_back(places[index].data + n * places[index].step);
       }
-      output = tensor.data;
+      run(step, places[step.output].data + n * places[step.output].step);
     }
-    step.data.clear();
-    for (const int index : step.inputs) step.data.push_back(data.at(index));
-    run(step, output);
-    data[step.output] = output;
   }
+}
+
+char* Partition::memory_of_output(TfLiteContext* context, const Step& step) const {
+  const TfLiteTensor& tensor = tensor_at(context, step.output, step.op->name());
+  if (tensor.data == nullptr ||
+      tensor.bytes != static_cast<std::size_t>(bytes_of_output(step) * samples_)) {
+    fail(step.op->name(), ": the runtime gave no memory for its output.");
+  }
+  return static_cast<char*>(tensor.data);
 }
 
 bool Partition::is_output(int index) const {

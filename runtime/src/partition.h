@@ -29,8 +29,11 @@ class Partition {
   }
 
   bool is_output(int index) const;
-  void place_outputs(TfLiteContext* context);
+  void fit(const std::map<int, Dims>& inputs);
+  bool runs_sample_by_sample();
+  void place_outputs();
   void take_memory();
+  char* memory_of_output(TfLiteContext* context, const Step& step) const;
   void run(Step& step, void* output);
 
   std::vector<Step> steps_;
@@ -39,6 +42,7 @@ class Partition {
   std::unique_ptr<Line[]> scratch_;               // of the steps, by turns
   std::vector<int> outputs_;
   std::map<int, Dims> inputs_;
+  std::int64_t samples_ = 1;  // that run one after the other
   std::shared_ptr<ThreadPool> pool_;
   MemoryShare memory_;
 };

@@ -1,100 +1,89 @@
 #include "plan.h"
 
-#include <algorithm>
+#include <cstdlib>
 #include <set>
-#include <utility>
+#include <string>
 
 #include "error.h"
+#include "fusion.h"
 #include "tensors.h"
 
 namespace siman {
 namespace {
 
-bool contains(const std::vector<int>& values, int value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
-
-// Whether a sum may be done where its output is written.
-bool can_add(TfLiteContext* context, const Node& node) {
-  return node.op == "LceBconv2d" && node.outputs.size() == 1 &&
-         tensor_at(context, node.outputs[0], node.op).type == kTfLiteFloat32;
-}
-
-// Whether an ADD is one that `Add` computes: float32, of equal dimensions and of no constant.
-bool is_plain(TfLiteContext* context, const Node& add) {
-  if (add.inputs.size() != 2 || !bounds_of(add)) return false;
-  const TfLiteTensor& one = tensor_at(context, add.inputs[0], add.op);
-  const TfLiteTensor& other = tensor_at(context, add.inputs[1], add.op);
-  const auto fits = [](const TfLiteTensor& tensor) {
-    return tensor.type == kTfLiteFloat32 && tensor.allocation_type != kTfLiteMmapRo;
-  };
-  return fits(one) && fits(other) && values_of(one.dims) == values_of(other.dims);
-}
-
-// Whatever is wrong with it is told when it is built.
-PlannedStep planned(const Node& node) {
+// Whatever else is wrong with it is told when it is built.
+PlannedStep planned(TfLiteContext* context, const Node& node) {
+  if (node.outputs.size() != 1) fail(node.op, ": ", node.outputs.size(), " outputs; it has one.");
   PlannedStep step;
   step.node = node;
-  const std::size_t count = std::min<std::size_t>(node.is_add() ? 2 : 1, node.inputs.size());
-  step.inputs.assign(node.inputs.begin(), node.inputs.begin() + count);
-  if (!node.outputs.empty()) step.output = node.outputs[0];
+  step.output = node.outputs[0];
+  if (!node.is_of_lce()) step.op = float_op(context, node);
+  const auto* stage = step.op ? std::get_if<Stage>(&*step.op) : nullptr;
+  if (stage == nullptr) {
+    if (!node.inputs.empty()) step.inputs = {node.inputs[0]};
+    return step;
+  }
+  step.inputs = {node.inputs[stage->main]};
+  if (stage->reads_tensor()) step.inputs.push_back(node.inputs[1 - stage->main]);
   return step;
 }
 
-// The step before `add` that may do its sum, or null: the later of those that make its inputs, if
-// nothing else reads what it gives.
-PlannedStep* step_that_adds(TfLiteContext* context, Plan& before, const PlannedStep& add,
-                            const std::vector<int>& kept, const std::vector<int>& read) {
-  const auto made = std::find_if(before.rbegin(), before.rend(), [&](const PlannedStep& step) {
-    return contains(add.inputs, step.output);
-  });
-  if (made == before.rend() || !made->behind.empty() || !can_add(context, made->node) ||
-      contains(kept, made->output) || std::count(read.begin(), read.end(), made->output) != 1) {
-    return nullptr;
+std::vector<Node> all_nodes(TfLiteContext* context) {
+  TfLiteIntArray* order = nullptr;
+  if (context->GetExecutionPlan(context, &order) != kTfLiteOk) fail("the model has no plan.");
+  std::vector<Node> nodes;
+  // Copied: the next call may overwrite it.
+  for (const int index : values_of(order)) nodes.push_back(node_at(context, index));
+  return nodes;
+}
+
+bool is_any_of(const std::vector<int>& tensors, const std::set<int>& some) {
+  for (const int tensor : tensors) {
+    if (some.count(tensor) != 0) return true;
   }
-  return &*made;
+  return false;
 }
 
 }  // namespace
 
-std::vector<int> nodes_to_take(TfLiteContext* context) {
-  TfLiteIntArray* order = nullptr;
-  if (context->GetExecutionPlan(context, &order) != kTfLiteOk) fail("the model has no plan.");
-  std::vector<int> nodes;
-  std::set<int> convolved;  // outputs of binary convolutions
-  for (const int index : values_of(order)) {  // copied: the next call may overwrite it
-    const Node node = node_at(context, index);
-    if (node.is_of_lce()) {
-      if (can_add(context, node)) convolved.insert(node.outputs[0]);
-      nodes.push_back(index);
-    } else if (node.is_add() && is_plain(context, node)) {
-      if (convolved.count(node.inputs[0]) + convolved.count(node.inputs[1]) != 0) {
-        nodes.push_back(index);
-      }
-    }
+bool takes_blocks() {
+  const char* wanted = std::getenv("SIMAN_FUSE");
+  const std::string text = wanted == nullptr ? "" : wanted;
+  if (text == "0") return false;
+  if (text.empty() || text == "1") return true;
+  fail("SIMAN_FUSE=", text, ": 1, as without it, takes whole blocks, and 0 their binary ops alone.");
+}
+
+std::vector<int> nodes_to_take(TfLiteContext* context, bool with_blocks) {
+  const std::vector<Node> nodes = all_nodes(context);
+  std::vector<bool> is_taken(nodes.size());
+  std::set<int> convolved;  // outputs of binary convolutions that a sum may be done in
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const Node& node = nodes[i];
+    is_taken[i] = node.is_of_lce();
+    if (can_add(context, node)) convolved.insert(node.outputs[0]);
+    if (!is_any_of(node.inputs, convolved)) continue;
+    const std::optional<FloatOp> op = float_op(context, node);
+    const auto* stage = op ? std::get_if<Stage>(&*op) : nullptr;
+    is_taken[i] = is_taken[i] || (stage != nullptr && is_sum_of_tensors(*stage));
   }
-  return nodes;
+  std::set<int> read;  // by what is taken
+  for (std::size_t i = nodes.size(); i-- > 0;) {
+    const Node& node = nodes[i];
+    if (with_blocks && is_any_of(node.outputs, read) && float_op(context, node)) is_taken[i] = true;
+    if (is_taken[i]) read.insert(node.inputs.begin(), node.inputs.end());
+  }
+  std::vector<int> taken;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (is_taken[i]) taken.push_back(nodes[i].index);
+  }
+  return taken;
 }
 
 Plan plan_of(TfLiteContext* context, const std::vector<int>& nodes, const std::vector<int>& kept) {
-  Plan all, plan;
-  std::vector<int> read;
-  for (const int index : nodes) {
-    all.push_back(planned(node_at(context, index)));
-    read.insert(read.end(), all.back().inputs.begin(), all.back().inputs.end());
-  }
-  for (PlannedStep& step : all) {
-    PlannedStep* adding =
-        step.node.is_add() ? step_that_adds(context, plan, step, kept, read) : nullptr;
-    if (adding == nullptr) {
-      plan.push_back(std::move(step));
-      continue;
-    }
-    adding->inputs.push_back(step.inputs[step.inputs[0] == adding->output ? 1 : 0]);
-    adding->output = step.output;
-    adding->behind.push_back(step.node);
-  }
-  return plan;
+  Plan plan;
+  for (const int index : nodes) plan.push_back(planned(context, node_at(context, index)));
+  return fused(context, plan, kept);
 }
 
 }  // namespace siman

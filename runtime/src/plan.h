@@ -3,8 +3,10 @@
 #ifndef SIMAN_PLAN_H_
 #define SIMAN_PLAN_H_
 
+#include <optional>
 #include <vector>
 
+#include "float_ops.h"
 #include "node.h"
 #include "tflite_abi.h"
 
@@ -12,18 +14,23 @@ namespace siman {
 
 struct PlannedStep {
   Node node;
-  std::vector<Node> behind;  // done where it writes its values: an ADD
-  std::vector<int> inputs;   // tensors that are no constants
+  std::optional<FloatOp> op;  // that is none of Larq Compute Engine
+  std::vector<Stage> behind;  // done where it writes its values
+  std::vector<int> inputs;    // tensors that are no constants; those of stages come last
   int output = -1;
 };
 
 using Plan = std::vector<PlannedStep>;
 
-// All ops of Larq Compute Engine, known or not, and each ADD behind a binary convolution.
-std::vector<int> nodes_to_take(TfLiteContext* context);
+// What the environment variable SIMAN_FUSE says: whether the float ops between binary ones are taken
+// too. Throws Error for what it does not know.
+bool takes_blocks();
 
-// The steps of nodes, in their order; `kept` are tensors that others read. An ADD is made part of
-// the convolution before it where nothing else reads what that gives.
+// All ops of Larq Compute Engine, known or not, each ADD behind a binary convolution, and of whole
+// blocks all float ops from which another op that is taken reads.
+std::vector<int> nodes_to_take(TfLiteContext* context, bool with_blocks);
+
+// The steps of nodes, in their order; `kept` are tensors that others read. Throws Error.
 Plan plan_of(TfLiteContext* context, const std::vector<int>& nodes, const std::vector<int>& kept);
 
 }  // namespace siman

@@ -1,4 +1,4 @@
-// LceQuantize (signs to bits) and LceDequantize (bits to signs), and what all ops share.
+// LceQuantize (signs to bits, also of what is above a threshold) and LceDequantize (bits to signs), and what all ops share.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -47,6 +47,12 @@ class Quantize final : public Op {
     check_rank(name_, input);
     rows_ = elements(name_, input) / input.back();
     channels_ = input.back();
+    if (inputs.size() > 1) {
+      Dims of_sample(input.size(), 1);
+      of_sample[0] = input[0];
+      check_alike("SUB", of_sample, inputs[1]);
+    }
+    samples_ = inputs.size() > 1 ? input[0] : 1;
     Dims output = input;
     output.back() = words_for(channels_);
     return output;
@@ -54,43 +60,46 @@ class Quantize final : public Op {
 
   void run(const std::vector<const void*>& inputs, void* output,
            const Workspace& workspace) override {
-    const void* input = inputs[0];
-    auto* words = static_cast<std::uint32_t*>(output);
-    const std::int64_t row_words = words_for(channels_);
-    if (type_ == Type::kFloat32 && channels_ % kWordBits == 0) {
-      const auto* values = static_cast<const float*>(input);
-      workspace.pool.run(rows_ * row_words, kGrain, [&](std::int64_t begin, std::int64_t end) {
-        kernel_.pack(values + begin * kWordBits, end - begin, words + begin);
-      });
-      return;
+    const std::int64_t row_words = words_for(channels_), rows = rows_ / samples_;
+    for (std::int64_t n = 0; n < samples_; ++n) {
+      const float threshold = inputs.size() > 1 ? static_cast<const float*>(inputs[1])[n] : 0.0f;
+      pack_rows(inputs[0], n * rows, threshold,
+                static_cast<std::uint32_t*>(output) + n * rows * row_words, workspace.pool);
     }
+  }
+
+ private:
+  // Of a sample, or of all where they have no thresholds.
+  void pack_rows(const void* input, std::int64_t first, float threshold, std::uint32_t* words,
+                 ThreadPool& pool) const {
+    const std::int64_t row_words = words_for(channels_);
     const std::int64_t grain = std::max<std::int64_t>(kGrain / row_words, 1);
-    workspace.pool.run(rows_, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        pack_row(input, row * channels_, words + row * row_words);
+    pool.run(rows_ / samples_, grain, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t from = (first + begin) * channels_;
+      std::uint32_t* to = words + begin * row_words;
+      if (type_ == Type::kFloat32) {
+        kernel_.pack(static_cast<const float*>(input) + from, end - begin, channels_, threshold, to);
+        return;
+      }
+      for (std::int64_t row = 0; row < end - begin; ++row) {
+        pack_row(input, from + row * channels_, to + row * row_words);
       }
     });
   }
 
- private:
   void pack_row(const void* input, std::int64_t from, std::uint32_t* words) const {
-    if (type_ == Type::kFloat32) {
-      const auto* values = static_cast<const float*>(input) + from;
-      const int whole = channels_ / kWordBits;
-      kernel_.pack(values, whole, words);
-      pack_rest(whole * kWordBits, words, [&](int c) { return values[c] < 0.0f; });
-    } else if (type_ == Type::kInt8) {
+    if (type_ == Type::kInt8) {
       const auto* values = static_cast<const std::int8_t*>(input) + from;
-      pack_rest(0, words, [&](int c) { return values[c] < zero_point_; });
+      pack_each(words, [&](int c) { return values[c] < zero_point_; });
     } else {
       const auto* values = static_cast<const std::uint8_t*>(input) + from;
-      pack_rest(0, words, [&](int c) { return values[c] == 0; });
+      pack_each(words, [&](int c) { return values[c] == 0; });
     }
   }
 
   template <class IsNegative>
-  void pack_rest(int first, std::uint32_t* words, IsNegative is_negative) const {
-    for (int begin = first; begin < channels_; begin += kWordBits) {
+  void pack_each(std::uint32_t* words, IsNegative is_negative) const {
+    for (int begin = 0; begin < channels_; begin += kWordBits) {
       const int end = std::min(begin + kWordBits, channels_);
       std::uint32_t word = 0;
       for (int c = begin; c < end; ++c) {
@@ -103,6 +112,7 @@ class Quantize final : public Op {
   const Type type_;
   const int zero_point_;
   std::int64_t rows_ = 0;
+  std::int64_t samples_ = 1;  // with a threshold of their own, which a second input has
   int channels_ = 0;
 };
 

@@ -39,6 +39,16 @@ std::size_t size_of(Type type) {
   return type == Type::kInt8 || type == Type::kBool ? 1 : 4;
 }
 
+bool is_whole(const TfLiteTensor& constant) {
+  std::size_t bytes = sizeof(float);
+  for (const int size : values_of(constant.dims)) {
+    if (size < 1 || bytes > constant.bytes) return false;
+    bytes *= static_cast<std::size_t>(size);
+  }
+  return constant.data != nullptr && constant.bytes == bytes &&
+         reinterpret_cast<std::uintptr_t>(constant.data) % sizeof(float) == 0;
+}
+
 Tensor described(const TfLiteTensor& raw, const std::string& op) {
   Tensor tensor;
   switch (raw.type) {

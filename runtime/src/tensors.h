@@ -33,6 +33,10 @@ TfLiteTensor& tensor_at(TfLiteContext* context, int index, const std::string& op
 
 std::size_t size_of(Type type);  // of an element, in bytes
 
+// Whether a constant of float32 or int32 has as many bytes as its dimensions ask for, at a multiple of
+// their size.
+bool is_whole(const TfLiteTensor& constant);
+
 // A tensor as the model declares it. Its bytes must be what type and dimensions say: otherwise
 // either the file is damaged or this runtime lays out its tensors in another way. Throws Error.
 Tensor described(const TfLiteTensor& raw, const std::string& op);

@@ -23,11 +23,57 @@ enum TfLiteAllocationType : int { kTfLiteMmapRo = 1 };
 // Without it the runtime asks the unresolved ops for their shapes before the delegate takes them.
 constexpr std::int64_t kTfLiteDelegateFlagsAllowDynamicTensors = 1;
 constexpr int kTfLiteOptionalTensor = -1;
+
+// Ops of the runtime's own.
 constexpr std::int32_t kTfLiteBuiltinAdd = 0;
+constexpr std::int32_t kTfLiteBuiltinMaxPool2d = 17;
+constexpr std::int32_t kTfLiteBuiltinMul = 18;
+constexpr std::int32_t kTfLiteBuiltinRelu = 19;
+constexpr std::int32_t kTfLiteBuiltinReluN1To1 = 20;
+constexpr std::int32_t kTfLiteBuiltinRelu6 = 21;
+constexpr std::int32_t kTfLiteBuiltinPad = 34;
+constexpr std::int32_t kTfLiteBuiltinMean = 40;
+constexpr std::int32_t kTfLiteBuiltinSub = 41;
+constexpr std::int32_t kTfLiteBuiltinStridedSlice = 45;
+constexpr std::int32_t kTfLiteBuiltinPrelu = 54;
 
 struct TfLiteAddParams {
   int activation;
   bool pot_scale_int16;
+};
+
+struct TfLiteSubParams {
+  int activation;
+  bool pot_scale_int16;
+};
+
+struct TfLiteMulParams {
+  int activation;
+};
+
+struct TfLiteReducerParams {
+  bool keep_dims;
+};
+
+constexpr int kTfLitePaddingSame = 1;
+constexpr int kTfLitePaddingValid = 2;
+
+struct TfLitePoolParams {
+  int padding;
+  int stride_width;
+  int stride_height;
+  int filter_width;
+  int filter_height;
+  int activation;
+};
+
+struct TfLiteStridedSliceParams {
+  int begin_mask;
+  int end_mask;
+  int ellipsis_mask;
+  int new_axis_mask;
+  int shrink_axis_mask;
+  bool offset;
 };
 
 struct TfLiteIntArray {

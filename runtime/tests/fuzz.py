@@ -77,7 +77,8 @@ def _share(interpreter: siman_runtime.Interpreter, content: bytes) -> None:
 
 def _run(content: bytes, is_shared: bool) -> None:
     interpreter = siman_runtime.Interpreter(content, num_threads=3 if is_shared else 1)
-    size = sum(int(np.prod(shape)) for shape in interpreter.input_shapes)
+    shapes = [*interpreter.input_shapes, *interpreter.output_shapes]
+    size = sum(int(np.prod(shape)) for shape in shapes)
     if size >= 2**22 or not interpreter.input_shapes:
         return
     interpreter.predict(_samples(interpreter, 0))

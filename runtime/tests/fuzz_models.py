@@ -46,7 +46,39 @@ def seeds() -> "list[bytes]":
         Pool(height=6, width=5, channels=40, output=INT8),
         Pool(height=6, width=5, channels=40, window=(3, 2), padding=0, output=BOOL),
     ]
-    return [op.model() for op in ops] + [_residual_network()]
+    return [op.model() for op in ops] + [_residual_network(), _block()]
+
+
+def _block() -> bytes:
+    """The float ops that are taken, between two convolutions."""
+    one, two = (Convolution(height=6, width=5, channels=32, filters=32, seed=s) for s in range(2))
+    b = Builder()
+    x = b.tensor(one.shape, FLOAT)
+    y = b.builtin("RELU_N1_TO_1", [one.append(b, x)], one.shape)
+    factors = [b.constant(v) for v in (one.multiplier, one.bias, one.bias[None, None])]
+    y = b.builtin("MUL", [y, factors[0]], one.shape, "MulOptions")
+    y = b.builtin("ADD", [y, factors[1]], one.shape, "AddOptions")
+    y = b.builtin("PRELU", [y, factors[2]], one.shape)
+    y = b.builtin("ADD", [y, x], one.shape, "AddOptions")
+    places = [b.constant(np.array(v, np.int32)) for v in ([0] * 4, [0] * 4, [1, 2, 2, 1])]
+    small = b.builtin(
+        "STRIDED_SLICE", [y, *places], [1, 3, 3, 32], "StridedSliceOptions", beginMask=9, endMask=15
+    )
+    around = b.constant(np.array([[0, 0], [1, 2], [0, 2], [0, 0]], np.int32))
+    wide = b.builtin("PAD", [small, around], one.shape, "PadOptions")
+    pool = {"filterHeight": 2, "filterWidth": 2, "strideH": 1, "strideW": 1}
+    y = b.builtin("MAX_POOL_2D", [wide], one.shape, "Pool2DOptions", **pool)
+    y = _centred(b, y, one.shape)
+    return b.build([x], [two.append(b, y)])
+
+
+def _centred(b: Builder, x: int, shape) -> int:
+    """Less its mean, as of `sample_sign`."""
+    means = x
+    for axes, left in (([1, 2], (shape[0], 1, 1, shape[3])), ([3], (shape[0], 1, 1, 1))):
+        where = b.constant(np.array(axes, np.int32))
+        means = b.builtin("MEAN", [means, where], left, "ReducerOptions", keepDims=True)
+    return b.builtin("SUB", [x, means], shape, "SubOptions")
 
 
 def _residual_network() -> bytes:
@@ -125,6 +157,82 @@ def _data_moved(rng: np.random.Generator) -> bytes:
     return b.build_with_data_behind([x], [y], int(rng.integers(16)))
 
 
+_FLOAT_OPS = {
+    "ADD": "AddOptions",
+    "SUB": "SubOptions",
+    "MUL": "MulOptions",
+    "PRELU": "",
+    "RELU6": "",
+    "MEAN": "ReducerOptions",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
+    "PAD": "PadOptions",
+}
+_OPTIONS = {
+    "AddOptions": ["fusedActivationFunction"],
+    "SubOptions": ["fusedActivationFunction"],
+    "MulOptions": ["fusedActivationFunction"],
+    "ReducerOptions": ["keepDims"],
+    "Pool2DOptions": ["padding", "filterHeight", "filterWidth", "strideH", "strideW"],
+    "StridedSliceOptions": ["beginMask", "endMask", "shrinkAxisMask"],
+}
+
+
+def _float_ops(rng: np.random.Generator) -> bytes:
+    """One of the runtime's ops before a convolution, with whatever constants, shapes and options;
+    inputs and options there are, or LiteRT itself ends the process."""
+    b = Builder()
+    op = Convolution(height=4, width=3, channels=32, filters=8, seed=int(rng.integers(9)))
+    x = b.tensor(op.shape, FLOAT)
+    name = str(rng.choice(list(_FLOAT_OPS)))
+    more = {"RELU6": 0, "MAX_POOL_2D": 0, "STRIDED_SLICE": 3}.get(name, 1)
+    inputs = [x, *(_second(rng, b, name, op.shape, x) for _ in range(more))]
+    shape = list(op.shape)
+    if rng.random() < 0.1:
+        shape[rng.integers(4)] = int(rng.integers(1, 9))
+    kind = _FLOAT_OPS[name]
+    values = {key: int(rng.integers(0, 3)) for key in _OPTIONS.get(kind, [])}
+    if "shrinkAxisMask" in values:
+        values |= {"beginMask": 9, "endMask": 15 if rng.random() < 0.5 else 9}
+        values["shrinkAxisMask"] = int(rng.random() < 0.1)
+    if values and rng.random() < 0.1:
+        values[str(rng.choice(list(values)))] = int(rng.choice([-(2**31), -1, 2**31 - 1, 100]))
+    if "keepDims" in values:
+        values["keepDims"] = values["keepDims"] > 0
+    for key in ("padding", "fusedActivationFunction"):
+        if key in values:
+            values[key] = values[key] % 128
+    y = b.builtin(name, inputs, shape, kind, **values)
+    if rng.random() < 0.05:
+        b.give_data(y)
+    return b.build([x], [op.append(b, y), y][: int(rng.integers(1, 3))])
+
+
+def _second(rng: np.random.Generator, b: Builder, name: str, shape, x: int) -> int:
+    """An input behind the first: constants of many shapes, axes, sizes, or no constant."""
+    if rng.random() < 0.05:
+        return x
+    if rng.random() < 0.05:
+        name = str(rng.choice(list(_FLOAT_OPS)))
+    if name == "MEAN":
+        axes = rng.permutation(4)[: int(rng.integers(0, 5))] - 4 * rng.integers(2)
+        if rng.random() < 0.1:
+            axes = rng.choice([-5, -1, 0, 1, 4, 2**31 - 1], 2)
+        return b.constant(axes.astype(np.int32))
+    if name == "STRIDED_SLICE":
+        return b.constant(rng.integers(0 if rng.random() < 0.9 else -2, 3, 4).astype(np.int32))
+    if name == "PAD":
+        sizes = rng.integers(0 if rng.random() < 0.9 else -2, 3, (4, 2))
+        if rng.random() < 0.8:
+            sizes[0] = 0
+        return b.constant(sizes.astype(np.int32))
+    last = [shape[-1], shape[-1], 1, int(rng.integers(1, 40))][rng.integers(4)]
+    before = [1] * int(rng.integers(0, 4))
+    if rng.random() < 0.2:
+        before = [int(rng.choice([1, 3, 4])) for _ in range(int(rng.integers(0, 5)))]
+    return b.constant(rng.normal(0, 1, [*before, last]).astype(np.float32))
+
+
 def large_model(seed: int, index: int) -> Convolution:
     """Large filters and dilations on small images: time and memory must go with the file."""
     rng = np.random.default_rng([seed, index])
@@ -148,11 +256,13 @@ def hostile_model(seed: int, index: int, seeds: "list[bytes]") -> bytes:
     """One of those that `fuzz.py` runs; `seeds` as the function of that name gives them."""
     rng = np.random.default_rng([seed, index])
     kind = rng.random()
-    if kind < 0.3:
+    if kind < 0.25:
         return _options_changed(rng)
-    if kind < 0.35:
+    if kind < 0.3:
         return _data_moved(rng)
+    if kind < 0.45:
+        return _float_ops(rng)
     content = seeds[rng.integers(len(seeds))]
-    if kind < 0.42:
+    if kind < 0.5:
         return content[: int(rng.integers(len(content)))]
     return _bytes_changed(rng, content)

@@ -98,6 +98,16 @@ class Builder:
         operator.builtinOptions.fusedActivationFunction = activation
         return y
 
+    def builtin(self, name: str, inputs, shape, options: str = "", **values) -> int:
+        """The float32 output of an op of the runtime's own, with options of that kind."""
+        y = self.tensor(shape, FLOAT)
+        operator = self._operator(getattr(schema.BuiltinOperator, name), inputs, [y])
+        if options:
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+            operator.builtinOptions = getattr(schema, f"{options}T")()
+            vars(operator.builtinOptions).update(values)
+        return y
+
     def reshape(self, x: int, y: int) -> None:
         shape = np.array(self.graph.tensors[y].shape, np.int32)
         self._operator(schema.BuiltinOperator.RESHAPE, [x, self.constant(shape)], [y])

@@ -1,0 +1,318 @@
+"""Float ops between binary ones, which are taken with them: as the runtime itself computes them."""
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter as LiteRt
+from ai_edge_litert.interpreter import OpResolverType
+from tflite_models import (
+    BITS,
+    FLOAT,
+    NONE,
+    RELU,
+    RELU6,
+    RELU_N1_TO_1,
+    Builder,
+    Convolution,
+    pack,
+    words,
+)
+
+from siman_runtime import Interpreter, LibraryError, delegate, library
+
+SHAPES = [(1, 5, 6, 48), (1, 3, 2, 7), (1, 9, 8, 16), (2, 4, 4, 130)]
+ACTIVATIONS = [NONE, RELU, RELU_N1_TO_1, RELU6]
+# Without subnormal numbers, which the runtime's XNNPACK takes for 0.
+SPECIAL = [-0.0, 0.0, np.nan, np.inf, -np.inf, 1e-30, -1e-30, 1.0, -1.0, 6.0]
+RNG = np.random.default_rng(0)
+
+
+def numbers(*shape):
+    return RNG.normal(0, 2, shape).astype(np.float32)
+
+
+def sample(shape, special=True):
+    x = np.random.default_rng(1).normal(0, 3, shape).astype(np.float32)
+    if special:
+        x.reshape(-1)[: len(SPECIAL)] = SPECIAL
+    return x
+
+
+def binary(name, constant=None, is_first=True, activation=NONE):
+    """With another tensor, the same twice if there is no constant."""
+    kind = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}[name]
+
+    def append(b, x):
+        shape = b.graph.tensors[x].shape
+        other = x if constant is None else b.constant(constant)
+        inputs = [x, other] if is_first else [other, x]
+        return b.builtin(name, inputs, shape, kind, fusedActivationFunction=activation)
+
+    return append
+
+
+def clip(name):
+    return lambda b, x: b.builtin(name, [x], b.graph.tensors[x].shape)
+
+
+def prelu(slopes):
+    return lambda b, x: b.builtin("PRELU", [x, b.constant(slopes)], b.graph.tensors[x].shape)
+
+
+def mean(axes, keeps=True):
+    def append(b, x):
+        shape = list(b.graph.tensors[x].shape)
+        places = [axis % len(shape) for axis in axes]
+        left = [1 if i in places else n for i, n in enumerate(shape) if keeps or i not in places]
+        constant = b.constant(np.array(axes, np.int32))
+        return b.builtin("MEAN", [x, constant], left, "ReducerOptions", keepDims=keeps)
+
+    return append
+
+
+def max_pool(window, stride, padding, activation=NONE):
+    def append(b, x):
+        n, *size, channels = b.graph.tensors[x].shape
+        sizes = zip(size, window, stride, strict=True)
+        result = [-(-(i if padding == 0 else i - k + 1) // s) for i, k, s in sizes]
+        options = {"padding": padding, "fusedActivationFunction": activation}
+        options |= {"filterHeight": window[0], "filterWidth": window[1]}
+        options |= {"strideH": stride[0], "strideW": stride[1]}
+        shape = [n, *result, channels]
+        return b.builtin("MAX_POOL_2D", [x], shape, "Pool2DOptions", **options)
+
+    return append
+
+
+def sliced(begin, end, step, begin_mask=9, end_mask=15, **masks):
+    def append(b, x):
+        shape = b.graph.tensors[x].shape
+        ranges = [
+            range(n)[0 if begin_mask >> i & 1 else f : n if end_mask >> i & 1 else t : s]
+            for i, (n, f, t, s) in enumerate(zip(shape, begin, end, step, strict=True))
+        ]
+        constants = [b.constant(np.array(v, np.int32)) for v in (begin, end, step)]
+        result = [len(r) for r in ranges]
+        options = {"beginMask": begin_mask, "endMask": end_mask, "ellipsisMask": 0}
+        options |= {"newAxisMask": 0, "shrinkAxisMask": 0, "offset": False} | masks
+        return b.builtin("STRIDED_SLICE", [x, *constants], result, "StridedSliceOptions", **options)
+
+    return append
+
+
+def pad(*sizes):
+    def append(b, x):
+        shape = [n + sum(s) for n, s in zip(b.graph.tensors[x].shape, sizes, strict=True)]
+        return b.builtin("PAD", [x, b.constant(np.array(sizes, np.int32))], shape, "PadOptions")
+
+    return append
+
+
+def then(*appends):
+    def append(b, x):
+        for one in appends:
+            x = one(b, x)
+        return x
+
+    return append
+
+
+def centred(b, x):
+    """As `sample_sign` has it: less the mean of each sample."""
+    means = mean([3])(b, mean([1, 2])(b, x))
+    return b.builtin("SUB", [x, means], b.graph.tensors[x].shape, "SubOptions")
+
+
+def channels(shape):
+    return numbers(shape[-1])
+
+
+def cases(shape):
+    """Ops that must be taken, by a name."""
+    c = shape[-1]
+    for name in ("ADD", "SUB", "MUL"):
+        for activation in ACTIVATIONS:
+            yield f"{name} {activation}", binary(name, channels(shape), activation=activation)
+        yield f"{name} one", binary(name, numbers(1))
+        yield f"{name} scalar", binary(name, numbers())
+        yield f"{name} of rank 4", binary(name, numbers(1, 1, 1, c), is_first=False)
+        yield f"{name} from", binary(name, channels(shape), is_first=False)
+        yield f"{name} itself", binary(name)
+    for name in ("RELU", "RELU6", "RELU_N1_TO_1"):
+        yield name, clip(name)
+    yield "PRELU", prelu(np.abs(numbers(1, 1, c)))
+    yield "PRELU of both signs", then(binary("ADD", channels(shape)), prelu(numbers(1, 1, c)))
+    yield "MAX_POOL_2D same", max_pool((2, 2), (2, 2), 0)
+    yield "MAX_POOL_2D valid", max_pool((2, 1), (1, 2), 1, RELU6)
+    yield "MAX_POOL_2D overlapping", max_pool((3, 3), (2, 1), 0)
+    yield "STRIDED_SLICE", sliced([0, 0, 0, 0], [0, 0, 0, 0], [1, 2, 2, 1])
+    yield "STRIDED_SLICE from 1", sliced([0, 1, 0, 0], [0, 3, 2, 0], [1, 1, 1, 1], end_mask=9)
+    yield "PAD", pad((0, 0), (0, 0), (0, 0), (3, 5))
+    yield "PAD all", pad((0, 0), (1, 0), (2, 3), (0, 1))
+    yield (
+        "many",
+        then(
+            binary("MUL", channels(shape)),
+            binary("ADD", channels(shape)),
+            prelu(np.abs(numbers(1, 1, c))),
+            binary("ADD"),
+            clip("RELU6"),
+        ),
+    )
+
+
+def means():
+    yield "MEAN rows", mean([1, 2])
+    yield "MEAN channels", mean([3])
+    yield "MEAN all", mean([-1, 1, 2])
+    yield "MEAN without axes", mean([1, 2], keeps=False)
+    yield "MEAN of one axis", mean([2])
+
+
+def not_taken(shape):
+    """Of other meanings, or whose meaning is not told by the file."""
+    _, height, width, c = shape
+    yield "by row", binary("ADD", numbers(height, 1, 1))
+    yield "by position", binary("SUB", numbers(height, width, 1))
+    yield "all", binary("MUL", numbers(height, width, c))
+    yield "slopes by position", prelu(numbers(height, width, c))
+    yield "MEAN over samples", mean([0, 1])
+    yield "MEAN over distant axes", mean([1, 3])
+    yield "backwards", sliced([0, 0, 0, 0], [0, 0, 0, 0], [1, -1, 1, 1], begin_mask=15)
+    yield "of channels", sliced([0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 2], begin_mask=7)
+    yield "samples", pad((1, 0), (0, 0), (0, 0), (0, 0))
+
+
+def ran(content, x, delegates):
+    interpreter = LiteRt(model_content=content, experimental_delegates=delegates)
+    interpreter.allocate_tensors()
+    library.profile(True)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    names = [name for _, name, _, _ in library.profiled()]
+    library.profile(False)
+    return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()], names
+
+
+def stock(append, x):
+    b = Builder()
+    place = b.tensor(x.shape, FLOAT)
+    return ran(b.build([place], [append(b, place)]), x, [])[0][0]
+
+
+def taken(append, x):
+    """What goes into an LceQuantize, its signs, and what was taken."""
+    b = Builder()
+    place = b.tensor(x.shape, FLOAT)
+    y = append(b, place)
+    shape = list(b.graph.tensors[y].shape)
+    bits = b.tensor([*shape[:-1], words(shape[-1])], BITS)
+    signs = b.tensor(shape, FLOAT)
+    b.op("LceQuantize", [y], [bits])
+    b.op("LceDequantize", [bits], [signs])
+    (values, found), names = ran(b.build([place], [y, signs]), x, [delegate()])
+    np.testing.assert_array_equal(found, np.where(values < 0, -1, 1))
+    return values, names[:-2]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ops_are_the_runtime_s(kernel, shape):
+    for name, append in cases(shape):
+        x = sample(shape, special=not name.startswith("MAX_POOL"))
+        values, names = taken(append, x)
+        assert names, name
+        expected = stock(append, x)
+        np.testing.assert_array_equal(values, expected, err_msg=name)
+        is_zero = (values == 0) & ("PRELU of" not in name)
+        np.testing.assert_array_equal(
+            np.signbit(values[is_zero]), np.signbit(expected[is_zero]), err_msg=name
+        )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_means_but_for_rounding(kernel, shape):
+    for name, append in means():
+        values, names = taken(append, sample(shape, special=False))
+        assert names == ["MEAN"], name
+        expected = stock(append, sample(shape, special=False))
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ops_that_are_left_to_the_runtime(shape):
+    for name, append in not_taken(shape):
+        x = sample(shape, special=False)
+        values, names = taken(append, x)
+        assert names == [], name
+        np.testing.assert_allclose(values, stock(append, x), rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def block(batch=1):
+    """Two blocks as of ResNet-18 and -20, with a transition of bits and one of values."""
+    one = Convolution(height=8, width=6, channels=64, filters=64, seed=1)
+    two = Convolution(height=8, width=6, channels=64, filters=64, stride=(2, 2), seed=2)
+    side = Convolution(
+        height=7, width=5, channels=64, filters=64, kernel=(1, 1), stride=(2, 2), seed=3
+    )
+    b = Builder()
+    for op in (one, two, side):
+        op.batch = batch
+    x = b.tensor(one.shape, FLOAT)
+    clipped = clip("RELU_N1_TO_1")(b, one.append(b, centred(b, x)))
+    y = prelu(np.abs(numbers(1, 1, 64)))(b, b.add(clipped, x))
+    y = then(binary("MUL", channels([64])), binary("ADD", channels([64])))(b, y)
+    bits, floats = b.tensor((batch, 8, 6, 2), BITS), b.tensor(one.shape, FLOAT)
+    b.op("LceQuantize", [centred(b, y)], [bits])
+    b.op("LceDequantize", [bits], [floats])
+    first = b.tensor((batch, 4, 3, 64), FLOAT)
+    constants = [pack(two.weights), two.multiplier, two.bias]
+    b.op("LceBconv2d", [bits, *map(b.constant, constants), -1], [first], two.options)
+    cut = sliced([0, 1, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1])(b, floats)
+    total = b.add(first, side.append(b, cut), RELU_N1_TO_1)
+    total = b.add(total, sliced([0] * 4, [0] * 4, [1, 2, 2, 1])(b, y))
+    last = Convolution(height=4, width=3, channels=64, filters=32, batch=batch, seed=4)
+    return b.build([x], [last.append(b, centred(b, total))]), one.shape
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks(kernel, threads, monkeypatch):
+    """Small numbers with few digits: their means are exact, and so all must be."""
+    content, shape = block()
+    x = np.random.default_rng(3).integers(-8, 9, (5, *shape[1:])).astype(np.float32) / 4
+    whole = Interpreter(content, num_threads=threads)
+    library.profile(True)
+    outputs = whole.predict(x)
+    names = [name for _, name, _, _ in library.profiled()]
+    library.profile(False)
+    assert "LceDequantize" not in names
+    assert {"SUB", "RELU"}.isdisjoint(names)
+    batch = Interpreter(content, num_threads=threads, trace=True)
+    batch.resize((5, *shape[1:]))
+    np.testing.assert_array_equal(batch.predict(x), outputs)
+    assert {len(bits) for bits in batch.traced.values()} == {5}
+    monkeypatch.setenv("SIMAN_FUSE", "0")
+    apart = Interpreter(content, num_threads=threads, trace=True)
+    np.testing.assert_array_equal(apart.predict(x), outputs)
+    for node, bits in apart.traced.items():
+        np.testing.assert_array_equal(batch.traced[node], bits)
+
+
+def partitions(content):
+    interpreter = LiteRt(
+        model_content=content,
+        experimental_delegates=[delegate()],
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    return sum(entry["op_name"] == "DELEGATE" for entry in interpreter._get_ops_details())
+
+
+def test_a_network_is_one_partition(monkeypatch):
+    content, _ = block()
+    assert partitions(content) == 1
+    monkeypatch.setenv("SIMAN_FUSE", "0")
+    assert partitions(content) == 4
+
+
+def test_a_setting_that_is_unknown(monkeypatch):
+    monkeypatch.setenv("SIMAN_FUSE", "2")
+    with pytest.raises(LibraryError, match="SIMAN_FUSE=2: 1, as without"):
+        Interpreter(block()[0])
