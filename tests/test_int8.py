@@ -71,7 +71,7 @@ def test_all_but_what_is_binary_becomes_int8(tflite):
 def test_its_outputs_are_near_the_models(model, tflite):
     report = verify(model, tflite, SAMPLES)
     assert report.int8_operators == 4
-    assert report.packed == ["quant_conv2d"]
+    assert [name.startswith("quant_conv2d") for name in report.packed] == [True]
     assert [output.name for output in report.outputs] == ["classes"]
     # Without binary layers between them 8 bits are off by a hundredth; a turned sign is more.
     errors = np.abs(report.keras_outputs - report.tflite_outputs).max(axis=1)

@@ -46,7 +46,7 @@ def test_wheel_from_the_source_archive(tmp_path):
         "README.md",
         "flags.py",
         "src/ops.h",
-        "src/add.cc",
+        "src/mean.cc",
         "tests/conftest.py",
         "examples/siman-camera.service",
     ):
