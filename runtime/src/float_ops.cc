@@ -24,8 +24,6 @@ const TfLiteTensor* tensor_of(TfLiteContext* context, const std::vector<int>& te
   return exists ? &context->tensors[index] : nullptr;
 }
 
-bool is_constant(const TfLiteTensor& tensor) { return tensor.allocation_type == kTfLiteMmapRo; }
-
 // Dimensions of a float32 tensor that counts samples along its first axis, and is no constant.
 std::optional<Dims> dims_of_values(TfLiteContext* context, const std::vector<int>& tensors,
                                    std::size_t place) {

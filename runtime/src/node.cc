@@ -63,7 +63,7 @@ Inputs inputs_of(TfLiteContext* context, const Node& node) {
 
 Tensor output_at(TfLiteContext* context, int index, const std::string& op) {
   const TfLiteTensor& made = tensor_at(context, index, op);
-  if (made.allocation_type == kTfLiteMmapRo) {  // its memory is the file's
+  if (is_constant(made)) {
     fail(op, ": its output is a constant. The file is damaged: convert the model again.");
   }
   return described(made, op);

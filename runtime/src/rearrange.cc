@@ -50,6 +50,13 @@ void set_strides(const Dims& dims, std::int64_t Axis::*stride, Axis* axes) {
   }
 }
 
+// Axes of what is copied, of which the sizes are still to be told.
+void set_axes(const Dims& input, const Dims& output, Axis* axes) {
+  std::fill_n(axes, kAxes, Axis{});
+  set_strides(input, &Axis::from, axes);
+  set_strides(output, &Axis::to, axes);
+}
+
 class SliceOp final : public Op {
  public:
   SliceOp(const Kernel& kernel, const Slice& slice) : Op("STRIDED_SLICE", kernel), slice_(slice) {}
@@ -59,9 +66,7 @@ class SliceOp final : public Op {
     elements(name_, input);
     const Dims output = slice_.dims_of(input);
     if (output.empty()) fail(name_, ": nothing is left of its input. Give the model larger inputs.");
-    std::fill_n(axes_, kAxes, Axis{});
-    set_strides(input, &Axis::from, axes_);
-    set_strides(output, &Axis::to, axes_);
+    set_axes(input, output, axes_);
     first_ = 0;
     for (std::size_t i = 0; i < output.size(); ++i) {
       Axis& axis = axes_[kAxes - output.size() + i];
@@ -93,9 +98,7 @@ class PadOp final : public Op {
     for (std::size_t i = 0; i < input.size(); ++i) output[i] += pad_.before[i] + pad_.behind[i];
     elements(name_, input);
     size_ = elements(name_, output);
-    std::fill_n(axes_, kAxes, Axis{});
-    set_strides(input, &Axis::from, axes_);
-    set_strides(output, &Axis::to, axes_);
+    set_axes(input, output, axes_);
     first_ = 0;
     for (std::size_t i = 0; i < input.size(); ++i) {
       Axis& axis = axes_[kAxes - input.size() + i];

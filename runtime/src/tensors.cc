@@ -39,6 +39,8 @@ std::size_t size_of(Type type) {
   return type == Type::kInt8 || type == Type::kBool ? 1 : 4;
 }
 
+bool is_constant(const TfLiteTensor& tensor) { return tensor.allocation_type == kTfLiteMmapRo; }
+
 bool is_whole(const TfLiteTensor& constant) {
   std::size_t bytes = sizeof(float);
   for (const int size : values_of(constant.dims)) {
@@ -67,7 +69,7 @@ Tensor described(const TfLiteTensor& raw, const std::string& op) {
   if (tensor.type == Type::kInt8 && (tensor.zero_point < -128 || tensor.zero_point > 127)) {
     fail(op, ": an int8 tensor with zero point ", tensor.zero_point, ".");
   }
-  if (raw.allocation_type == kTfLiteMmapRo) {
+  if (is_constant(raw)) {
     const std::int64_t bytes = elements(op, tensor.dims) * size_of(tensor.type);
     if (raw.data == nullptr || raw.bytes != static_cast<std::size_t>(bytes)) {
       fail(op, ": a constant has ", raw.bytes, " bytes where its dimensions ask for ", bytes,

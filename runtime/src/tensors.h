@@ -33,6 +33,8 @@ TfLiteTensor& tensor_at(TfLiteContext* context, int index, const std::string& op
 
 std::size_t size_of(Type type);  // of an element, in bytes
 
+bool is_constant(const TfLiteTensor& tensor);  // its memory is the file's
+
 // Whether a constant of float32 or int32 has as many bytes as its dimensions ask for, at a multiple of
 // their size.
 bool is_whole(const TfLiteTensor& constant);

@@ -224,8 +224,8 @@ def test_ops_are_the_runtime_s(kernel, shape):
         assert names, name
         expected = stock(append, x)
         np.testing.assert_array_equal(values, expected, err_msg=name)
-        if platform.machine() != "x86_64":
-            continue  # XNNPACK's MUL for aarch64 gives +0 for some -0, on which no bit depends
+        if platform.machine() != "x86_64" and not (expected < 0).any():
+            continue  # with a bound at 0 XNNPACK for aarch64 makes -0 a +0; no bit depends on it
         is_zero = (values == 0) & ("PRELU of" not in name)
         np.testing.assert_array_equal(
             np.signbit(values[is_zero]), np.signbit(expected[is_zero]), err_msg=name

@@ -105,7 +105,8 @@ def first_images(images: Any, count: int) -> Any:
 
 def images_of_run(folder: Any) -> Any:
     """What the run in a folder was trained and is tested on."""
+    from siman_larq.training.folder import RECIPE
     from siman_larq.training.recipe import Recipe
     from siman_larq.training.run import load_images
 
-    return load_images(Recipe.load(folder / "recipe.json"))
+    return load_images(Recipe.load(folder / RECIPE))

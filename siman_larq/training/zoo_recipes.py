@@ -45,8 +45,7 @@ def zoo_optimizer(recipe: Recipe, steps_per_epoch: int, experiment: Any = None) 
     """
     from larq_zoo.training.learning_schedules import CosineDecayWithWarmup, R2BStepSchedule
 
-    if experiment is None:  # its truth would be a length, for which every field is made
-        experiment = experiment_of(recipe.model)
+    experiment = _given_or_stock(experiment, recipe)
     total = recipe.epochs * steps_per_epoch
 
     def cosine(peak: float, warmup_epochs: int) -> Any:
@@ -80,10 +79,14 @@ def schedule(recipe: Recipe, experiment: Any = None) -> Callable[..., float] | N
     """The learning rate by epoch; `None` where the optimizer has a schedule of its own."""
     if recipe.style != "zoo":
         return recipe.learning_rate_at
-    if experiment is None:  # its truth would be a length, for which every field is made
-        experiment = experiment_of(recipe.model)
+    experiment = _given_or_stock(experiment, recipe)
     by_epoch = getattr(experiment, "learning_rate_schedule", None)
     return None if by_epoch is None else lambda epoch, *_: float(by_epoch(epoch))
+
+
+def _given_or_stock(experiment: Any, recipe: Recipe) -> Any:
+    # Not by its truth: that is its length, for which every field is made.
+    return experiment_of(recipe.model) if experiment is None else experiment
 
 
 def experiment_of(model: str) -> Any:
