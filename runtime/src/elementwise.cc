@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "broadcast.h"
 #include "error.h"
 #include "float_ops.h"
 
@@ -9,8 +10,8 @@ namespace siman {
 
 void check_alike(const std::string& op, const Dims& one, const Dims& other) {
   if (one != other) {
-    fail(op, ": its inputs were of dimensions that agree when the model was read and no longer are. "
-         "Resize all inputs of the model to the same batch size.");
+    throw Mismatch(op + ": its inputs were of dimensions that agree when the model was read and no "
+                   "longer are. Resize all inputs of the model alike.");
   }
 }
 
@@ -54,9 +55,14 @@ class Elementwise final : public Op {
     channels_ = input.back();
     sample_rows_ = all / input.front() / channels_;
     rows_ = all / channels_;
+    broadcast_ = {};
+    if (stages_.size() == 1 && inputs.size() == 2 && dims_met(stages_[0].stage, input) != inputs[1]) {
+      broadcast_ = Broadcast(name_, input, inputs[1]);
+      return broadcast_.dims();
+    }
     std::size_t following = 1;
     for (const auto& [stage, repeated] : stages_) {
-      if (stage.reads_tensor()) check_tensor(stage, input, inputs[following++]);
+      if (stage.reads_tensor()) check_alike(name_, dims_met(stage, input), inputs[following++]);
       if (stage.other == Stage::Other::kOfChannel && stage.channels != channels_) {
         fail(name_, ": ", stage.channels, " constants for ", channels_, " channels. Convert the "
              "model again, or give it inputs of the size that it was converted for.");
@@ -66,6 +72,7 @@ class Elementwise final : public Op {
   }
 
   bool may_replace(std::size_t input) const override {
+    if (repeats()) return false;
     std::size_t following = 1;
     for (const auto& [stage, repeated] : stages_) {
       if (!stage.reads_tensor()) continue;
@@ -76,6 +83,7 @@ class Elementwise final : public Op {
 
   void run(const std::vector<const void*>& inputs, void* output,
            const Workspace& workspace) override {
+    if (repeats()) return run_repeating(inputs, static_cast<float*>(output), workspace.pool);
     const std::int64_t rows = std::max<std::int64_t>(kBlock / channels_, 1);
     workspace.pool.run(rows_, rows, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; row += rows) {
@@ -90,11 +98,41 @@ class Elementwise final : public Op {
     std::vector<float> repeated;  // constants of channels, to fill many registers
   };
 
-  void check_tensor(const Stage& stage, const Dims& input, const Dims& other) const {
-    if (stage.other == Stage::Other::kTensor) return check_alike(name_, input, other);
+  // Of the tensor that values of these dimensions meet.
+  static Dims dims_met(const Stage& stage, const Dims& input) {
+    if (stage.other == Stage::Other::kTensor) return input;
     Dims of_sample(input.size(), 1);
     of_sample[0] = input[0];
-    check_alike(name_, of_sample, other);
+    return of_sample;
+  }
+
+  bool repeats() const { return broadcast_.rows() > 0; }
+
+  // A single stage on tensors one of which is repeated, whichever of them.
+  void run_repeating(const std::vector<const void*>& inputs, float* output, ThreadPool& pool) const {
+    using Kind = Stage::Kind;
+    const auto* values = static_cast<const float*>(inputs[0]);
+    const auto* others = static_cast<const float*>(inputs[1]);
+    Stage stage = stages_[0].stage;
+    const bool is_one = broadcast_.repeats_one();
+    const bool meets_one = is_one || broadcast_.repeats_other();
+    stage.other = meets_one ? Stage::Other::kOfSample : Stage::Other::kTensor;
+    if (is_one && stage.kind == Kind::kSubtract) {
+      stage.kind = Kind::kSubtractFrom;
+    } else if (is_one && stage.kind == Kind::kSubtractFrom) {
+      stage.kind = Kind::kSubtract;
+    }
+    const std::int64_t length = broadcast_.length();
+    pool.run(broadcast_.rows(), std::max<std::int64_t>(kBlock / length, 1),
+             [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const Broadcast::Place place = broadcast_.at(row);
+        const float* one = values + place.one;
+        const float* other = others + place.other;
+        if (is_one) std::swap(one, other);
+        kernel_.apply(stage, one, other, length, output + row * length);
+      }
+    });
   }
 
   void run_block(const std::vector<const void*>& inputs, std::int64_t begin, std::int64_t end,
@@ -128,6 +166,7 @@ class Elementwise final : public Op {
   }
 
   std::vector<Chained> stages_;
+  Broadcast broadcast_;  // without rows if nothing is repeated but what a stage says
   int channels_ = 0;
   std::int64_t rows_ = 0;
   std::int64_t sample_rows_ = 0;

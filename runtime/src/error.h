@@ -13,6 +13,13 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Inputs of an op no longer agree as they did where the model declares them: it can then be no part
+// of another, and by itself repeats the smaller one along the larger.
+class Mismatch : public Error {
+ public:
+  using Error::Error;
+};
+
 // Raises an Error whose text is all arguments, one after the other.
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {

@@ -148,7 +148,12 @@ std::optional<FloatOp> max_pool(const Node& node, const Dims& input) {
   pool.rows.stride = params.stride_height;
   pool.columns.stride = params.stride_width;
   pool.rows.same = pool.columns.same = is_same;
+  pool.rows.may_be_larger = pool.columns.may_be_larger = true;  // as in XNNPACK
   pool.bounds = *bounds;
+  // XNNPACK takes none that leave values out, and of a larger window the runtime then gives nothing.
+  const bool leaves_out = params.stride_height > params.filter_height ||
+                          params.stride_width > params.filter_width;
+  if (!is_same && leaves_out && params.filter_height * params.filter_width > 1) return {};
   return pool;
 }
 

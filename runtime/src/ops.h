@@ -28,8 +28,7 @@ inline int words_for(int channels) { return channels / kWordBits + (channels % k
 // Elements of a tensor; throws Error above 2^28 or below 1 in a dimension.
 std::int64_t elements(const std::string& op, const Dims& dims);
 
-// Throws Error, naming the op, if they differ, as the runtime would then repeat one of them along the
-// other.
+// Throws Mismatch, naming the op, if they differ.
 void check_alike(const std::string& op, const Dims& one, const Dims& other);
 
 struct Tensor {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "error.h"
+#include "fusion.h"
 #include "profile.h"
 #include "tensors.h"
 #include "trace.h"
@@ -51,15 +52,36 @@ void resize(TfLiteContext* context, const Step& step) {
 Partition::Partition(TfLiteContext* context, const TfLiteDelegateParams& params,
                      const Kernel& kernel, std::shared_ptr<ThreadPool> pool,
                      std::shared_ptr<MemoryBudget> budget)
-    : steps_(built(context,
-                   plan_of(context, values_of(params.nodes_to_replace),
-                           values_of(params.output_tensors)),
-                   kernel)),
+    : kernel_(kernel),
+      plan_(plan_of(context, values_of(params.nodes_to_replace))),
       outputs_(values_of(params.output_tensors)),
       pool_(std::move(pool)),
-      memory_(std::move(budget)) {}
+      memory_(std::move(budget)) {
+  build(context, true);
+}
 
 void Partition::prepare(TfLiteContext* context) {
+  if (!are_fused_) build(context, true);
+  try {
+    fit_to_inputs(context);
+  } catch (const Mismatch&) {
+    build(context, false);
+    fit_to_inputs(context);
+  }
+  for (const Step& step : steps_) {
+    if (is_output(step.output)) resize(context, step);
+  }
+  samples_ = runs_sample_by_sample() ? inputs_.begin()->second[0] : 1;
+  place_outputs();
+  take_memory();
+}
+
+void Partition::build(TfLiteContext* context, bool are_fused) {
+  steps_ = built(context, are_fused ? fused(context, plan_, outputs_) : plan_, kernel_);
+  are_fused_ = are_fused;
+}
+
+void Partition::fit_to_inputs(TfLiteContext* context) {
   std::set<int> made;
   inputs_.clear();
   for (const Step& step : steps_) {
@@ -71,12 +93,6 @@ void Partition::prepare(TfLiteContext* context) {
     if (!is_first) fail(step.op->name(), ": two ops write one tensor.");
   }
   fit(inputs_);
-  for (const Step& step : steps_) {
-    if (is_output(step.output)) resize(context, step);
-  }
-  samples_ = runs_sample_by_sample() ? inputs_.begin()->second[0] : 1;
-  place_outputs();
-  take_memory();
 }
 
 // Plans all steps for inputs of these dimensions.
@@ -85,6 +101,11 @@ void Partition::fit(const std::map<int, Dims>& inputs) {
   for (Step& step : steps_) {
     std::vector<Dims> dims;
     for (const int index : step.inputs) dims.push_back(known.at(index));
+    if (step.rank != 0 && dims[0].size() != step.rank) {
+      fail(step.op->name(), ": an input of rank ", dims[0].size(), " where the file has one of rank ",
+           step.rank, ". Give the model inputs of the rank that it was converted for, or convert it "
+           "again.");
+    }
     step.dims = step.op->prepare(dims);
     step.dims_in = dims[0];
     known[step.output] = step.dims;

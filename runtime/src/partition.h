@@ -29,6 +29,8 @@ class Partition {
   }
 
   bool is_output(int index) const;
+  void build(TfLiteContext* context, bool are_fused);
+  void fit_to_inputs(TfLiteContext* context);
   void fit(const std::map<int, Dims>& inputs);
   bool runs_sample_by_sample();
   void place_outputs();
@@ -36,11 +38,14 @@ class Partition {
   char* memory_of_output(TfLiteContext* context, const Step& step) const;
   void run(Step& step, void* output);
 
+  const Kernel& kernel_;
+  const Plan plan_;  // of each node by itself
+  const std::vector<int> outputs_;
   std::vector<Step> steps_;
+  bool are_fused_ = true;  // and else as planned
   std::vector<std::size_t> buffer_lines_;
   std::vector<std::unique_ptr<Line[]>> buffers_;  // of outputs that the runtime does not know
   std::unique_ptr<Line[]> scratch_;               // of the steps, by turns
-  std::vector<int> outputs_;
   std::map<int, Dims> inputs_;
   std::int64_t samples_ = 1;  // that run one after the other
   std::shared_ptr<ThreadPool> pool_;

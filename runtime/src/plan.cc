@@ -19,12 +19,10 @@ PlannedStep planned(TfLiteContext* context, const Node& node) {
   step.output = node.outputs[0];
   if (!node.is_of_lce()) step.op = float_op(context, node);
   const auto* stage = step.op ? std::get_if<Stage>(&*step.op) : nullptr;
-  if (stage == nullptr) {
-    if (!node.inputs.empty()) step.inputs = {node.inputs[0]};
-    return step;
-  }
-  step.inputs = {node.inputs[stage->main]};
-  if (stage->reads_tensor()) step.inputs.push_back(node.inputs[1 - stage->main]);
+  const std::size_t main = stage == nullptr ? 0 : static_cast<std::size_t>(stage->main);
+  if (!node.inputs.empty()) step.inputs = {node.inputs[main]};
+  if (stage != nullptr && stage->reads_tensor()) step.inputs.push_back(node.inputs[1 - main]);
+  if (step.op) step.rank = values_of(tensor_at(context, step.inputs[0], node.op).dims).size();
   return step;
 }
 
@@ -80,10 +78,10 @@ std::vector<int> nodes_to_take(TfLiteContext* context, bool with_blocks) {
   return taken;
 }
 
-Plan plan_of(TfLiteContext* context, const std::vector<int>& nodes, const std::vector<int>& kept) {
+Plan plan_of(TfLiteContext* context, const std::vector<int>& nodes) {
   Plan plan;
   for (const int index : nodes) plan.push_back(planned(context, node_at(context, index)));
-  return fused(context, plan, kept);
+  return plan;
 }
 
 }  // namespace siman

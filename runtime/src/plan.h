@@ -18,6 +18,7 @@ struct PlannedStep {
   std::vector<Stage> behind;  // done where it writes its values
   std::vector<int> inputs;    // tensors that are no constants; those of stages come last
   int output = -1;
+  std::size_t rank = 0;       // of the first input, as declared, if `op` depends on it
 };
 
 using Plan = std::vector<PlannedStep>;
@@ -30,8 +31,8 @@ bool takes_blocks();
 // blocks all float ops from which another op that is taken reads.
 std::vector<int> nodes_to_take(TfLiteContext* context, bool with_blocks);
 
-// The steps of nodes, in their order; `kept` are tensors that others read. Throws Error.
-Plan plan_of(TfLiteContext* context, const std::vector<int>& nodes, const std::vector<int>& kept);
+// The steps of nodes, each by itself, in their order. Throws Error.
+Plan plan_of(TfLiteContext* context, const std::vector<int>& nodes);
 
 }  // namespace siman
 

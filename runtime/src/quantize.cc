@@ -12,6 +12,7 @@ std::int64_t elements(const std::string& op, const Dims& dims) {
   constexpr std::int64_t kMost = std::int64_t{1} << 28;
   std::int64_t count = 1;
   for (const int size : dims) {
+    if (size == 0) fail(op, ": nothing is left of its input. Give the model larger inputs.");
     if (size < 1) fail(op, ": a tensor has a dimension of ", size, "; at least 1 is needed.");
     count *= size;
     if (count > kMost) fail(op, ": a tensor has more than ", kMost, " elements.");

@@ -38,6 +38,7 @@ Step built(TfLiteContext* context, const PlannedStep& planned, const Kernel& ker
   for (const Stage& stage : planned.behind) step.op->append(stage);
   step.node = node.index;
   step.inputs = planned.inputs;
+  step.rank = planned.rank;
   step.output = planned.output;
   step.type = output.type;
   return step;

@@ -14,6 +14,7 @@ struct Step {
   int node = 0;                // its number in the model
   std::vector<int> inputs;     // tensors that are no constants
   Dims dims_in;                // of the first of them, once prepared
+  std::size_t rank = 0;        // that it must have; 0 if the op itself looks
   int output = 0;
   Type type = Type::kFloat32;  // of the output
   Dims dims;                   // of the output, once prepared

@@ -8,7 +8,8 @@ namespace siman {
 
 void Window::fit(const std::string& op, int positions) {
   const std::int64_t covered = same ? positions : positions - reach() + 1;
-  const std::int64_t count = covered <= 0 ? 0 : (covered + stride - 1) / stride;
+  const std::int64_t least = may_be_larger ? 1 : 0;
+  const std::int64_t count = covered <= 0 ? least : (covered + stride - 1) / stride;
   if (count < 1) {
     fail(op, ": an input of ", positions, " positions is smaller than the window, which reaches over ",
          reach(), ".");

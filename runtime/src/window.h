@@ -12,6 +12,7 @@ struct Window {
   int stride = 1;
   int dilation = 1;
   bool same = false;  // padding as for TensorFlow's "SAME", else "VALID"
+  bool may_be_larger = false;  // than the input, and then has one output, of all that there is
 
   int input = 0;
   int output = 0;

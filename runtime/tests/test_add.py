@@ -103,6 +103,6 @@ def test_dimensions_that_no_longer_agree():
     x, other = b.tensor(op.shape, FLOAT), b.tensor(op.shape, FLOAT)
     interpreter = Interpreter(b.build([x, other], [b.add(op.append(b, x), other)]))
     with pytest.raises(ModelError, match="Resize all inputs of the model"):
-        interpreter.resize((2, *op.shape[1:]), op.shape)
+        interpreter.resize((1, 5, *op.shape[2:]), op.shape)
     interpreter = Interpreter(b.build([x, other], [b.add(op.append(b, x), other)]))
     interpreter.resize((2, *op.shape[1:]), (2, *op.shape[1:]))
