@@ -6,11 +6,12 @@ import platform
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from siman_runtime import library
-from siman_runtime.commands import run_command
+from siman_runtime.commands import add_isolation, isolation, run_command
 from siman_runtime.interpreter import Interpreter
 
 __all__ = ["main", "measure", "system"]
@@ -79,6 +80,18 @@ def measure(model: Path, threads: int, seconds: float, size: "tuple[int, ...]" =
         size: Height and width of the inputs, for a model that takes any.
     """
     interpreter = Interpreter(model, num_threads=threads)
+    x = _random_inputs(interpreter, model, size)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _LEAST_RUNS + 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        interpreter.predict(x)
+        times.append(1000 * (time.perf_counter() - start))
+    return np.array(times[3:])
+
+
+def _random_inputs(interpreter: Interpreter, model: Path, size: "tuple[int, ...]") -> Any:
+    """What `predict` takes, always the same."""
     if any(-1 in signature[1:] for signature in interpreter.input_signatures):
         if len(size) != 2:
             raise ValueError(f"{model} takes inputs of any size: give --size HEIGHT WIDTH.")
@@ -88,14 +101,14 @@ def measure(model: Path, threads: int, seconds: float, size: "tuple[int, ...]" =
         np.abs(rng.normal(0, 1, shape)).astype(dtype)
         for shape, dtype in zip(interpreter.input_shapes, interpreter.input_types, strict=True)
     ]
-    x = inputs[0] if len(inputs) == 1 else inputs
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < _LEAST_RUNS + 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        interpreter.predict(x)
-        times.append(1000 * (time.perf_counter() - start))
-    return np.array(times[3:])
+    return inputs[0] if len(inputs) == 1 else inputs
+
+
+def _try(arguments: argparse.Namespace, threads: int) -> None:
+    """Raises what is wrong with a file that is not to be run here."""
+    for model in filter(None, (arguments.model, arguments.compare)):
+        with Interpreter(model, num_threads=threads, **isolation(arguments)) as interpreter:
+            interpreter.predict(_random_inputs(interpreter, model, arguments.size))
 
 
 def _summary(name: str, times: np.ndarray) -> str:
@@ -130,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("HEIGHT", "WIDTH"),
         help="of the inputs, for models that take any",
     )
+    told = "time only what first ran in a process of its own, for files that you do not trust"
+    add_isolation(parser, told)
     return parser
 
 
@@ -146,6 +161,9 @@ def _bench(arguments: argparse.Namespace) -> None:
     for warning in warnings_for(facts):
         print(f"WARNING: {warning}")
     print()
+    if arguments.isolated or (arguments.time_limit, arguments.memory_limit) != (None, None):
+        for number in threads:
+            _try(arguments, number)
     for number in threads:
         times = measure(arguments.model, number, arguments.seconds, arguments.size)
         print(_summary(f"{arguments.model.name}, {number} threads", times))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from siman_runtime.checks import read_model
+from siman_runtime.commands import add_isolation, isolation
 from siman_runtime.errors import ModelError
 from siman_runtime.interpreter import Interpreter
-from siman_runtime.isolated import MEBIBYTES, SECONDS
 from siman_runtime.preparation import Preparation, fit_picture, preparation_of
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ class Classifier:
         self._interpreter = Interpreter(
             content,
             num_threads=arguments.threads,
-            isolated=arguments.isolated,
-            time_limit=arguments.time_limit,
-            memory_limit=arguments.memory_limit,
+            **isolation(arguments),
         )
         self.preparation = _chosen(arguments, content)
         _set_size(self._interpreter, self.preparation)
@@ -112,11 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser, threads: "int | None") -> Non
     parser.add_argument("--labels", type=Path, help="text file with one name for each class")
     told = f"threads ({threads or 'all cores up to 4'})"
     parser.add_argument("--threads", type=int, default=threads, help=told)
-    told = "in a process of its own, for files that you do not trust"
-    parser.add_argument("--isolated", action="store_true", help=told)
-    for name, unit, limit in (("time", "seconds", SECONDS), ("memory", "MiB", MEBIBYTES)):
-        told = f"of --isolated, in {unit} ({limit:g})"
-        parser.add_argument(f"--{name}-limit", type=float, metavar=unit.upper(), help=told)
+    add_isolation(parser, "in a process of its own, for files that you do not trust")
     group = parser.add_argument_group(
         "preparation", "Files of siman-larq say it themselves; for others, and to change it:"
     )

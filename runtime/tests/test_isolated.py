@@ -15,6 +15,7 @@ import pytest
 from tflite_models import FLOAT, INT8, Builder, Convolution, schema
 
 from siman_runtime import Interpreter, ModelError
+from siman_runtime.bench import main as bench
 from siman_runtime.run import main as siman_run
 
 pytestmark = pytest.mark.usefixtures("starts_python")
@@ -305,3 +306,17 @@ def test_siman_run(tmp_path, monkeypatch, capsys):
     assert rows("model.tflite", "--isolated") == rows("model.tflite")
     with pytest.raises(SystemExit, match=r"siman-run: The model's process crashed \(SIGSEGV\)\."):
         siman_run(["hostile.tflite", *rest, "--isolated"])
+
+
+def test_bench_runs_what_crashes_elsewhere_first(tmp_path, capsys):
+    paths = [str(tmp_path / name) for name in ("model.tflite", "hostile.tflite")]
+    for path, content in zip(paths, (OP.model(), hostile()), strict=True):
+        Path(path).write_bytes(content)
+    bench([paths[0], "--isolated", "--seconds", "0"])
+    assert "LceBconv2d" in capsys.readouterr().out
+    crash = r"siman-bench: The model's process crashed \(SIGSEGV\)\."
+    for arguments in ([paths[1]], [paths[0], "--compare", paths[1]]):
+        with pytest.raises(SystemExit, match=crash):
+            bench([*arguments, "--isolated"])
+    with pytest.raises(SystemExit, match="time_limit and memory_limit need isolated=True"):
+        bench([paths[0], "--time-limit", "0"])
