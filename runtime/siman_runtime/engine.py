@@ -18,7 +18,7 @@ __all__ = ["Details", "Engine"]
 
 Shapes = list["tuple[int, ...]"]
 Values = list[np.ndarray]
-Traced = list[tuple[int, np.ndarray]]  # (operator, bits) of each binary convolution
+Traced = list[tuple[int, np.ndarray]]  # (operator, bits) of what reads any
 
 
 class Details(NamedTuple):
@@ -42,7 +42,7 @@ class Engine:
         content: Bytes of the file.
         num_threads: Threads of all ops.
         use_xnnpack: Whether float ops may run in LiteRT's XNNPACK.
-        trace: Whether `run` tells what went into the binary convolutions.
+        trace: Whether `run` tells the bits that went into ops.
     """
 
     def __init__(self, content: bytes, num_threads: int, use_xnnpack: bool, trace: bool) -> None:

@@ -36,7 +36,7 @@ class Interpreter:
             that there is none here, since outputs are those of LCE's reference anyway.
         use_xnnpack: `False` computes float ops without LiteRT's XNNPACK, as LCE does by default.
         flatbuffer_model: LCE's name of `model`.
-        trace: Whether `traced` tells what went into the binary convolutions.
+        trace: Whether `traced` tells the bits that went into ops.
         isolated: Runs the file in a process of its own, for files that may crash it, hang or fill
             the memory; that is a `ModelError` then. It is no sandbox: the process may do what this
             one may.
@@ -156,10 +156,12 @@ class Interpreter:
 
     @property
     def traced(self) -> "dict[int, np.ndarray]":
-        """What went into each binary convolution in this thread's last `predict`.
+        """The bits that went into each binary convolution in this thread's last `predict`.
 
-        For the number of each LceBconv2d among the file's operators an int32 array of the shape
-        (samples, height, width, words): channel c is bit c % 32 of word c // 32, and 1 is -1.
+        And by each LceDequantize into other ops. For the number of each LceBconv2d and
+        LceDequantize among the file's operators an int32 array of the shape (samples, height,
+        width, words), as many axes as its input has: channel c is bit c % 32 of word c // 32, and 1
+        is -1.
 
         # Raises
             ValueError: for an interpreter made without `trace=True`.

@@ -106,7 +106,7 @@ def _library() -> ctypes.CDLL:
         library.siman_profile_text.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
         library.siman_trace.argtypes = [ctypes.c_bool]
         library.siman_traced.restype = ctypes.c_size_t
-        pointers = [ctypes.POINTER(ctypes.c_int)] * 2
+        pointers = [ctypes.POINTER(ctypes.c_int)] * 3
         library.siman_traced_input.argtypes = [ctypes.c_size_t, *pointers]
         library.siman_traced_input.restype = ctypes.POINTER(ctypes.c_int32)
     except AttributeError as error:
@@ -153,17 +153,17 @@ def profiled() -> "list[tuple[int, str, str, float]]":
 
 
 def trace(on: bool) -> None:
-    """Starts or stops keeping what goes into the binary convolutions that this thread runs."""
+    """Starts or stops keeping the bits that go into what this thread runs."""
     _library().siman_trace(on)
 
 
 def traced() -> "list[tuple[int, np.ndarray]]":
-    """(operator, bits) of all binary convolutions that this thread ran since `trace(True)`."""
+    """(operator, bits) of what this thread ran since `trace(True)`."""
     found = []
     for index in range(_library().siman_traced()):
-        node, dims = ctypes.c_int(), (ctypes.c_int * 4)()
-        words = _library().siman_traced_input(index, node, dims)
-        found.append((node.value, np.ctypeslib.as_array(words, tuple(dims)).copy()))
+        node, rank, dims = ctypes.c_int(), ctypes.c_int(), (ctypes.c_int * 6)()
+        words = _library().siman_traced_input(index, node, rank, dims)
+        found.append((node.value, np.ctypeslib.as_array(words, tuple(dims[: rank.value])).copy()))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What goes into the binary convolutions of an interpreter, of each thread that runs it."""
+"""The bits that go into the ops of an interpreter, of each thread that runs it."""
 
 import threading
 
@@ -8,7 +8,7 @@ __all__ = ["Traces"]
 
 
 class Traces(threading.local):
-    """What went into the binary convolutions in this thread's last run of an interpreter."""
+    """The bits that went into ops in this thread's last run of an interpreter."""
 
     def __init__(self) -> None:
         self._steps: dict[int, list[np.ndarray]] = {}
@@ -27,5 +27,5 @@ class Traces(threading.local):
             self._steps.setdefault(operator, []).append(bits[: round(share * len(bits))])
 
     def of_last_run(self) -> "dict[int, np.ndarray]":
-        """For the number of each convolution among the file's operators its bits, as words."""
+        """For the number of each op among the file's operators its bits, as words."""
         return {operator: np.concatenate(parts) for operator, parts in self._steps.items()}

@@ -184,16 +184,17 @@ SIMAN_EXPORT std::size_t siman_profile_text(char* text, std::size_t size) {
   return lines.size() + 1;
 }
 
-// What goes into the binary convolutions that this thread runs: kept from now on or no more, and
-// forgotten, by the first; how many there are by now; and each of them with its node and its four
-// dimensions, in the order in which they ran.
+// The bits that go into the binary convolutions and LceDequantizes that this thread runs: kept from now
+// on or no more, and forgotten, by the first; how many there are by now; and each of them with its node
+// and its dimensions, at most six, in the order in which they ran.
 SIMAN_EXPORT void siman_trace(bool on) { siman::Trace::of_this_thread().start(on); }
 
 SIMAN_EXPORT std::size_t siman_traced() { return siman::Trace::of_this_thread().inputs().size(); }
 
-SIMAN_EXPORT const void* siman_traced_input(std::size_t index, int* node, int* dims) {
+SIMAN_EXPORT const void* siman_traced_input(std::size_t index, int* node, int* rank, int* dims) {
   const siman::Trace::Input& input = siman::Trace::of_this_thread().inputs().at(index);
   *node = input.node;
+  *rank = static_cast<int>(input.dims.size());
   std::copy(input.dims.begin(), input.dims.end(), dims);
   return input.words.data();
 }

@@ -257,9 +257,7 @@ bool Partition::is_output(int index) const {
 
 void Partition::run(Step& step, void* output) {
   Trace& trace = Trace::of_this_thread();
-  if (trace.is_on() && step.op->name() == "LceBconv2d") {
-    trace.add(step.node, step.dims_in, step.data[0]);
-  }
+  if (trace.wants(*step.op)) trace.add(step.node, step.dims_in, step.data[0]);
   const Workspace workspace = {*pool_, scratch_.get()};
   if (!Profile::instance().is_on()) {
     step.op->run(step.data, output, workspace);

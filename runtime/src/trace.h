@@ -1,4 +1,5 @@
-// What goes into the binary convolutions that a thread runs, kept while it asks for it.
+// The bits that go into what a thread runs, kept while it asks for them: into binary convolutions, and
+// by LceDequantize into other ops.
 #ifndef SIMAN_TRACE_H_
 #define SIMAN_TRACE_H_
 
@@ -24,14 +25,16 @@ class Trace {
     return trace;
   }
 
-  bool is_on() const { return on_; }
   void start(bool on) {  // forgets all
     on_ = on;
     inputs_.clear();
   }
+  bool wants(const Op& op) const {
+    return on_ && (op.name() == "LceBconv2d" || op.name() == "LceDequantize");
+  }
   void add(int node, const Dims& dims, const void* bits) {
     const auto* first = static_cast<const std::uint32_t*>(bits);
-    inputs_.push_back({node, dims, {first, first + elements("LceBconv2d", dims)}});
+    inputs_.push_back({node, dims, {first, first + elements("Trace", dims)}});
   }
   const std::vector<Input>& inputs() const { return inputs_; }
 

@@ -1,4 +1,4 @@
-"""`trace=True`: the bits that go into binary convolutions, of the right run and thread."""
+"""`trace=True`: the bits that go into ops, of the right run and thread."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,8 +31,8 @@ def assert_traced(interpreter, x):
     middle = FIRST.expected(x)
     outputs = interpreter.predict(x)
     np.testing.assert_array_equal(outputs, SECOND.expected(middle) + middle)
-    assert list(interpreter.traced) == [1, 4]
-    for values, given in zip((x, middle), interpreter.traced.values(), strict=True):
+    assert list(interpreter.traced) == [1, 2, 4]
+    for values, given in zip((x, middle, middle), interpreter.traced.values(), strict=True):
         np.testing.assert_array_equal(given, pack(values))
 
 
@@ -41,6 +41,20 @@ def test_the_bits_of_each_convolution_by_its_operator(kernel, batch):
     interpreter = Interpreter(two(batch), num_threads=2, trace=True)
     assert_traced(interpreter, samples(6))
     assert_traced(interpreter, samples(3, seed=2))  # of the last run only
+
+
+@pytest.mark.parametrize("shape", [(2, 40), (2, 3, 5, 3, 2, 33)])
+def test_bits_that_go_into_float_ops(shape):
+    b = Builder()
+    x, y = b.tensor(shape, FLOAT), b.tensor(shape, FLOAT)
+    bits = b.tensor((*shape[:-1], 2), BITS)
+    b.op("LceQuantize", [x], [bits])
+    b.op("LceDequantize", [bits], [y])
+    interpreter = Interpreter(b.build([x], [b.add(x, y)]), trace=True)
+    values = np.random.default_rng(1).normal(size=(3, *shape[1:])).astype(np.float32)
+    interpreter.predict(values)
+    assert list(interpreter.traced) == [1]
+    np.testing.assert_array_equal(interpreter.traced[1], pack(values))
 
 
 def test_without_it_nothing_is_kept():
