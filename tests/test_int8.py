@@ -78,6 +78,8 @@ def test_its_outputs_are_near_the_models(model, tflite):
     assert np.median(errors) < 0.02
     assert report.agreement > 0.9
     assert not report.agrees
+    with pytest.raises(ValueError, match="judge it by its agreement.*without float_ops='int8'"):
+        verify(model, tflite, SAMPLES, runtime="siman", layers=True)
     assert "int8 operators                 4, so outputs are near" in str(report)
 
 

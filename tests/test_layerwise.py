@@ -85,10 +85,11 @@ def proof(model, tflite, **settings):
     return verify(model, tflite, images(model), runtime="siman", layers=True, **settings).layers
 
 
-def damaged(tflite, place, change, number=0):
-    """The file with another constant as an input of a binary convolution."""
+def damaged(tflite, place, change, number=0, op="LceBconv2d"):
+    """The file with another constant as an input of an op, binary convolutions if not said."""
     file = TFLiteFile(tflite)
-    index = file.graph.operators[file.binary_convolutions[number].node].inputs[place]
+    nodes = [node for node, name in enumerate(file.operators) if name == op]
+    index = file.graph.operators[nodes[number]].inputs[place]
     tensor = file.graph.tensors[index]
     types = {file.schema.TensorType.FLOAT32: np.float32, file.schema.TensorType.INT32: np.int32}
     values = np.frombuffer(file.constant(index), types[tensor.type]).copy()
@@ -221,13 +222,75 @@ def test_what_it_cannot_do(siman):
         verify(model, tflite, images(model), layers=True)
 
 
-def test_signs_that_go_into_float_ops():
+def half_float():
+    """A binary convolution, and behind it all that LCE has no 1-bit op for."""
     x = inputs = tf.keras.Input((SIDE, SIDE, 32))
-    x = layers.Flatten()(layers.BatchNormalization()(quant_conv("conv", pad_values=1.0)(x)))
-    dense = lq.layers.QuantDense(
-        4, input_quantizer="ste_sign", kernel_quantizer="ste_sign", name="dense"
+    x = layers.BatchNormalization()(SiMaNConv2D(32, 3, name="conv")(x))
+    spread = lq.layers.QuantDepthwiseConv2D(
+        3, padding="same", input_quantizer="ste_sign", depthwise_quantizer="ste_sign", name="spread"
     )
-    model = randomised(tf.keras.Model(inputs, dense(x)))
-    content = convert(model, allow_float=["dense"])
-    with pytest.raises(ValueError, match="into dense is quantized for a float one.*leave layers"):
-        verify(model, content, images(model), runtime="siman", layers=True)
+    mixed = lq.layers.QuantConv2D(8, 3, strides=2, input_quantizer="ste_sign", name="mixed")
+    x = layers.BatchNormalization()(mixed(layers.BatchNormalization()(spread(x))))
+    x = layers.BatchNormalization()(quant_dense("dense", 40, levels=(0, 1))(layers.Flatten()(x)))
+    x = layers.BatchNormalization(name="scores")(quant_dense("last", 4)(x))
+    return randomised(tf.keras.Model(inputs, x))
+
+
+def quant_dense(name, units, levels=(-1, 1), quantizer="sample_sign"):
+    kernel = SiMaNQuantizer(levels)
+    return lq.layers.QuantDense(
+        units, input_quantizer=quantizer, kernel_quantizer=kernel, name=name
+    )
+
+
+FLOAT = ("spread", "mixed", "dense", "last")
+BINARY_KERNELS = ("spread", "dense", "last")
+
+
+@pytest.fixture(scope="module")
+def floats():
+    model = half_float()
+    return model, convert(model, allow_float=BINARY_KERNELS)
+
+
+def test_signs_that_go_into_float_ops(floats):
+    found = proof(*floats, strict=True)
+    assert str(found).startswith("equal")
+    behind = [(layer.name, layer.behind) for layer in found.layers]
+    assert behind == list(zip(("conv", *FLOAT), ("", "conv", *FLOAT[:-1]), strict=True))
+    assert [layer.signs for layer in found.layers[-2:]] == [8 * 3 * 3 * 8, 8 * 40]
+    assert found.outputs[0].behind == "last"
+    assert all(part.roundings < 2 for part in (*found.layers, *found.outputs))
+
+
+def test_wrong_float_ops(floats):
+    """Each is judged by itself."""
+    model, tflite = floats
+
+    def found(*damages):
+        wrong = tflite
+        for op, place, change, number in damages:
+            wrong = damaged(wrong, place, change, number, op)
+        return proof(model, wrong)
+
+    ops = ("LceBconv2d", "DEPTHWISE_CONV_2D", "CONV_2D", "FULLY_CONNECTED")
+    moved, turned = of_first(lambda value: value + 1), of_first(lambda value: -value)
+    biases = [(op, 3 if op == "LceBconv2d" else 2, moved, 0) for op in ops]
+    values = found(*biases, (ops[3], 1, lambda weights: weights * np.float32(1 + 1e-4), 1))
+    assert str(values).startswith("DIFFERENT: layer spread (behind conv), image ")
+    assert [layer.name for layer in values.layers if layer.is_wrong] == list(FLOAT)
+    assert str(values.outputs[0]).startswith("output scores (behind last), image ")
+    assert values.outputs[0].is_wrong
+    kernels = found((ops[1], 1, turned, 0), (ops[3], 1, turned, 1))
+    assert str(kernels).startswith("DIFFERENT: layer spread: 1 bit of its kernel is not the file's")
+    assert [layer.wrong_codes for layer in kernels.layers] == [0, 1, 0, 0, 1]
+
+
+def test_what_no_bits_show():
+    x = inputs = tf.keras.Input((32,))
+    several = quant_dense("several", 8, quantizer="dorefa_quantizer")
+    x = layers.Activation(tf.sign, name="jumping")(several(layers.Dense(32)(x)))
+    model = randomised(tf.keras.Model(inputs, layers.Dense(4)(x)))
+    content = convert(model, allow_float=["several"])
+    with pytest.raises(ValueError, match="compared in jumping, several is not.*leave layers out"):
+        proof(model, content)

@@ -33,6 +33,7 @@ import tensorflow as tf
 from siman_larq import convert, verify, zoo
 from siman_larq.conversion import operators
 from siman_larq.conversion.binary import binary_layers, why_float
+from siman_larq.conversion.comparison import Report
 
 ROWS = ("stock", "-1,1", "0,1")
 IMAGES = 8
@@ -119,9 +120,8 @@ def _row(name: str, levels: str, side: int, classes: int) -> Row:
     except ValueError as refused:  # then it is not judged, and why is in the table
         report = verify(model, tflite, images, runtime="siman")
         layers = str(refused)
-    differences = np.abs(report.keras_outputs - report.tflite_outputs).max(axis=1)
-    equal = differences < 1e-4 * np.abs(report.keras_outputs).max(axis=1)
-    return {
+    equal = _equal_images(report)
+    row = {
         "binary": len(binary_layers(model)),
         "packed": len(report.packed),
         "left_float": {layer.name: why_float(layer) for layer in floats},
@@ -129,9 +129,19 @@ def _row(name: str, levels: str, side: int, classes: int) -> Row:
         "bytes": report.size_bytes,
         "agreement": report.agreement,
         "max_abs_difference": report.max_abs_difference,
-        "equal": int(equal.sum()),
+        "equal": equal,
         "layers": layers,
     }
+    if equal < IMAGES:
+        # With it (x - mean) * scale + beta becomes x * scale + (beta - mean * scale).
+        tf.config.optimizer.set_experimental_options({"remapping": False})
+        row["equal_not_remapped"] = _equal_images(verify(model, tflite, images, runtime="siman"))
+    return row
+
+
+def _equal_images(report: Report) -> int:
+    differences = np.abs(report.keras_outputs - report.tflite_outputs).max(axis=1)
+    return int((differences < 1e-4 * np.abs(report.keras_outputs).max(axis=1)).sum())
 
 
 def _calibrate(model: tf.keras.Model, images: np.ndarray) -> None:
@@ -186,9 +196,15 @@ def _table(models: list[list[Row]]) -> str:
 def _short_table(models: list[list[Row]]) -> str:
     lines = [f"| model | {' | '.join(map(_levels, models[0]))} |", "|---|---|---|"]
     for ours in models:
-        cells = [row.get("error") or row["layers"] for row in ours]
+        cells = [row.get("error") or f"{row['layers']} ({_equal(row)})" for row in ours]
         lines.append(f"| {ours[0]['model']} | {' | '.join(cells)} |")
     return "\n".join([*lines, *_notes(models)])
+
+
+def _equal(row: Row) -> str:
+    if "equal_not_remapped" not in row:
+        return f"{row['equal']} of {IMAGES}"
+    return f"{row['equal']} of {IMAGES}; not remapped {row['equal_not_remapped']}"
 
 
 def _levels(row: Row) -> str:

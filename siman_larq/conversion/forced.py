@@ -1,4 +1,4 @@
-"""A model whose binary convolutions are given the bits of a file in place of its own."""
+"""A model whose layers are given the bits of a file in place of their own."""
 
 from functools import cached_property
 from typing import Any
@@ -7,7 +7,7 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
-from siman_larq.conversion.binary import binary_layers
+from siman_larq.conversion.binary import is_binary, leaves
 from siman_larq.conversion.freeze import frozen, plain_session
 from siman_larq.conversion.misread import sign_argument, source
 from siman_larq.conversion.pairing import Pair
@@ -16,6 +16,8 @@ from siman_larq.conversion.signature import Inputs
 
 __all__ = ["Forced", "Place"]
 
+# Ops that sum what they read by a kernel.
+_SUMS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 _COMPARISONS = {"Greater": 1, "GreaterEqual": 1, "Less": -1, "LessEqual": -1}
 # Ops that only choose among values or move them, so that what holds of signs holds of them.
 _MOVES = ("MaxPool", "StridedSlice", "Reshape", "Transpose", "Squeeze", "ExpandDims")
@@ -29,15 +31,16 @@ class Forced:
         inputs: Its inputs.
 
     # Attributes
-        calls: The layer of each call of a binary convolution, in order.
+        calls: The layer of each call that quantizes its inputs or has a binary convolution, in
+            order.
         graph: The graph.
         outputs: Its outputs.
     """
 
     def __init__(self, model: tf.keras.Model, inputs: Inputs) -> None:
-        self.calls: list[lq.layers.QuantConv2D] = []
-        layers = [x for x in binary_layers(model) if isinstance(x, lq.layers.QuantConv2D)]
-        patches = [self._watching(layer) for layer in layers]
+        self.calls: list[tf.keras.layers.Layer] = []
+        layers = {id(layer): layer for layer in leaves(model)}
+        patches = [patch for layer in layers.values() for patch in self._watching(layer)]
         with as_in_a_file(model), codes_as_constants(model), patched(patches):
             made = frozen(model, inputs)
         definition = made.function.graph.as_graph_def()
@@ -57,21 +60,26 @@ class Forced:
             if operation.type == "Identity" and "siman_bits_" in operation.name
         }
 
-    def _watching(self, layer: lq.layers.QuantConv2D) -> Patch:
-        convolve = layer.convolution_op
+    def _watching(self, layer: tf.keras.layers.Layer) -> list[Patch]:
+        quantize = getattr(layer, "input_quantizer", None)
+        if isinstance(layer, lq.layers.QuantConv2D) and (quantize or is_binary(layer)):
+            # Whose inputs may be binary without a quantizer of its own.
+            convolve = layer.convolution_op
 
-        def convolution_op(inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
-            self.calls.append(layer)
-            return convolve(tf.identity(inputs, f"siman_bits_{len(self.calls) - 1}"), kernel)
+            def convolution_op(inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
+                return convolve(self._marked(inputs, layer), kernel)
 
-        return layer, "convolution_op", convolution_op
+            return [(layer, "convolution_op", convolution_op)]
+        if quantize is None:
+            return []
+        return [(layer, "input_quantizer", lambda inputs: self._marked(quantize(inputs), layer))]
+
+    def _marked(self, inputs: tf.Tensor, layer: tf.keras.layers.Layer) -> tf.Tensor:
+        self.calls.append(layer)
+        return tf.identity(inputs, f"siman_bits_{len(self.calls) - 1}")
 
     def place(self, pair: Pair) -> "Place":
-        """Where the bits of a binary convolution of a file go.
-
-        # Raises
-            ValueError: for bits that do not fit there.
-        """
+        """Where the bits that go into an op of a file go."""
         return Place(self.graph, self._marks[pair.call], pair)
 
     def is_per_image(self, tensor: tf.Tensor) -> bool:
@@ -91,18 +99,19 @@ class Forced:
 
 
 class Place:
-    """Where the bits of a binary convolution of a file go in the graph of its model.
+    """Where the bits that go into an op of a file go in the graph of its model.
 
     # Arguments
         graph: The graph.
-        mark: What the model convolves.
-        pair: The convolution, and the call of a layer that it stands for.
+        mark: What goes into the layer there.
+        pair: The op, and the call of a layer that it stands for.
 
     # Attributes
         fed: The tensor that they are in place of.
         is_negative: Which of them the model would have set.
         activation: What they are the signs of; `None` if that cannot be told.
-        convolved: What the model gets from convolving them; `None` if that cannot be told.
+        convolved: What the model sums of them; `None` if that cannot be told.
+        is_followed: Whether they are all that is quantized there.
     """
 
     def __init__(self, graph: tf.Graph, mark: tf.Tensor, pair: Pair) -> None:
@@ -111,8 +120,9 @@ class Place:
         self._strides = (1, 1)
         self.fed = whole
         # A file may take the positions that a 1x1 filter sees before it.
-        sizes = zip(whole.shape[1:3], pair.convolution.maps[1:3], strict=True)
-        if pair.layer.kernel_size == (1, 1) and any(ours not in (None, n) for ours, n in sizes):
+        sizes = zip(whole.shape[1:3], pair.maps[1:3], strict=False)
+        is_1x1 = not pair.is_float and pair.layer.kernel_size == (1, 1)
+        if is_1x1 and any(ours not in (None, n) for ours, n in sizes):
             self._strides, self.fed = pair.layer.strides, mark
         operation = self.fed.op
         with graph.as_default():
@@ -127,21 +137,18 @@ class Place:
         convolved = [
             _whole(operation.outputs[0])
             for operation in graph.get_operations()
-            if operation.type == "Conv2D" and _comes_from(operation.inputs[0], mark)
+            if operation.type in _SUMS and _comes_from(operation.inputs[0], mark)
         ]
         self.convolved = convolved[0] if convolved else None
         self.border = _border(pair, self.convolved)
-
-    @property
-    def signs(self) -> int:
-        """How many signs a sum is of."""
-        return int(np.prod(self.pair.convolution.kernel_shape[1:]))
+        fits = whole.shape.rank == len(pair.maps)
+        self.is_followed = not pair.is_float or (fits and self.activation is not None)
 
     def unpacked(self, words: np.ndarray) -> np.ndarray:
         """Which bits are set, of words as a file has them."""
         given = np.ascontiguousarray(words).view(np.uint8)
         bits = np.unpackbits(given, axis=-1, bitorder="little")
-        return bits[..., : self.pair.convolution.options["channels_in"]].astype(bool)
+        return bits[..., : self.pair.channels].astype(bool)
 
     def as_fed(self, is_set: np.ndarray) -> np.ndarray:
         """Bits as signs, in the shape of the tensor that they are in place of."""
@@ -152,12 +159,17 @@ class Place:
         self.at_bits(full)[:] = signs
         return full
 
-    def index(self, image: int, row: int, column: int, channel: int) -> tuple[int, ...]:
+    def index(self, image: int, *position: int) -> tuple[int, ...]:
         """Where the activation of a bit is."""
+        if self._strides == (1, 1):
+            return image, *position
+        row, column, channel = position
         return image, row * self._strides[0], column * self._strides[1], channel
 
     def at_bits(self, values: np.ndarray) -> np.ndarray:
         """Those of the fed tensor's values that there are bits for."""
+        if self._strides == (1, 1):
+            return values
         return values[:, :: self._strides[0], :: self._strides[1]]
 
 
@@ -170,7 +182,12 @@ def _unpadded(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def _border(pair: Pair, convolved: tf.Tensor | None) -> np.ndarray:
-    """Where zeros are under a filter, 1, of the convolved maps; all where sizes are unknown."""
+    """Where zeros are under a filter, 1, of the convolved maps; all where sizes are unknown.
+
+    And all of a float op, which rounds as it adds.
+    """
+    if pair.is_float:
+        return np.ones(1, np.float32)
     layer = pair.layer
     if layer.padding != "same" or layer.pad_values != 0:
         return np.zeros((1, 1, 1, 1), np.float32)
@@ -178,7 +195,7 @@ def _border(pair: Pair, convolved: tf.Tensor | None) -> np.ndarray:
         return np.ones((1, 1, 1, 1), np.float32)
     inside = []
     for size, count, side, stride, rate in zip(
-        pair.convolution.maps[1:3],
+        pair.maps[1:3],
         convolved.shape[1:3],
         layer.kernel_size,
         layer.strides,
@@ -234,7 +251,10 @@ def _compared(condition: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor) ->
     comparison = source(condition).op
     turn = _COMPARISONS.get(comparison.type)
     levels = [tf.get_static_value(source(value)) for value in (positive, negative)]
-    if turn is None or any(level is None or np.ptp(level) for level in levels):
+    if turn is None or any(level is None or (np.abs(level) != 1).any() for level in levels):
         return None
-    turn *= 1 if np.max(levels[0]) > np.max(levels[1]) else -1
+    first, second = (np.unique(level).tolist() for level in levels)
+    if first != [-second[0]]:
+        return None
+    turn *= first[0]
     return turn * (comparison.inputs[0] - comparison.inputs[1])

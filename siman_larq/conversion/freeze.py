@@ -1,6 +1,5 @@
 """The graph of a model, for inference, with constants in place of variables."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from siman_larq._private import forget_gradients, with_constants
 from siman_larq.conversion.errors import ConversionError
+from siman_larq.conversion.jumps import COMPARISONS, JUMPS, QUANTIZATION
 from siman_larq.conversion.misread import readable, source, whole_sums
 from siman_larq.conversion.signature import Inputs
 
@@ -17,9 +17,6 @@ __all__ = ["Graph", "frozen", "plain_session"]
 
 # Relative to the root mean square of what a sign, comparison or rounding is taken of.
 _MARGIN = 2e-5
-_COMPARISONS = ("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual")
-_QUANTIZATION = re.compile(r"FakeQuant|QuantizeAndDequantizeV[23]")
-_JUMPS = ("Sign", "Round", "Rint", "Floor", "Ceil", *_COMPARISONS)
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Graph:
     @property
     def is_quantized(self) -> bool:
         """Whether LCE makes a file of integers of it, as its own functions from Keras do."""
-        return any(_QUANTIZATION.match(node.op) for node in self.definition.node)
+        return any(QUANTIZATION.match(node.op) for node in self.definition.node)
 
     @property
     def outputs(self) -> list[str]:
@@ -55,7 +52,7 @@ class Graph:
         It can have where the argument of a sign, a comparison or a rounding lies near a jump.
         """
         graph = self.function.graph
-        jumps = [op for op in graph.get_operations() if op.type in _JUMPS]
+        jumps = [op for op in graph.get_operations() if op.type in JUMPS]
         jumps = [op for op in jumps if op.inputs[0].dtype.is_floating]
         fetched = [list(self.function.outputs), [_arguments(op) for op in jumps]]
         feeds = {f"{name}:0": value for name, value in zip(self.names, inputs, strict=True)}
@@ -95,7 +92,7 @@ def _arguments(operation: tf.Operation) -> list[tf.Tensor]:
 
 def _is_safe(kind: str, values: list[np.ndarray], is_whole: bool) -> bool:
     """Whether arguments of an operation lie so far from its jumps that rounding changes nothing."""
-    value = values[0] - values[1] if kind in _COMPARISONS else values[0]
+    value = values[0] - values[1] if kind in COMPARISONS else values[0]
     if (value == np.round(value)).all():
         return True  # Sums of -1 and +1 are exact.
     if kind in ("Round", "Rint"):

@@ -21,7 +21,7 @@ class Runner:
         run: A function from inputs in the file's order, of a multiple of the images it takes in
             one step, to its outputs in the file's order.
         kernel: The name of its kernel.
-        traced: What went into each binary convolution in the last run, by its operator.
+        traced: The bits that went into ops in the last run, by the number of each.
     """
 
     run: Callable[[list[np.ndarray]], list[np.ndarray]]
@@ -39,7 +39,7 @@ def runner(
         first: The first inputs for it, as many images as it takes in one step.
         num_threads: Threads.
         runtime: `"lce"` or `"siman"`.
-        trace: Whether it tells what goes into binary convolutions; `"siman"` only.
+        trace: Whether it tells the bits that go into ops; `"siman"` only.
 
     # Raises
         ImportError: if the runtime is not installed.

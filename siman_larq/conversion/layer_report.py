@@ -18,12 +18,13 @@ class LayerReport:
 
     # Attributes
         name: The layer's name.
-        operator: The number of its 1-bit op among the file's operators.
+        operator: The number of its 1-bit op among the file's operators, or of the LceDequantize in
+            front of a float one.
         behind: Name of the last binary layer that its inputs are made from; empty for none.
         signs: How many signs were compared.
         different: How many of them differ.
         first_images: Numbers of the images of which the first differing sign is here.
-        wrong_codes: How many of its kernel's bits are not those of the file.
+        wrong_codes: How many of its kernel's signs are not those of the file.
         image, activation, roundings: Of the differing sign furthest from 0 the number of its
             image, the activation in Keras, and how many roundings that is from 0.
     """

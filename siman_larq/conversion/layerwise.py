@@ -1,4 +1,4 @@
-"""Follows images through a model and its file, binary layer by binary layer."""
+"""Follows images through a model and its file, from one layer that reads bits to the next."""
 
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +9,7 @@ from siman_larq.conversion.binary import leaves
 from siman_larq.conversion.flatbuffer import TFLiteFile
 from siman_larq.conversion.forced import Forced, Place
 from siman_larq.conversion.layer_report import LayerReport, LayersReport, OutputRoundings
-from siman_larq.conversion.pairing import Pair, paired
+from siman_larq.conversion.pairing import paired
 from siman_larq.conversion.rounding import LIMIT, Roundings
 from siman_larq.conversion.signature import Inputs
 
@@ -38,7 +38,7 @@ class _Step:
 
 
 class Layerwise:
-    """Compares the signs that go into each binary convolution of a file with the model's.
+    """Compares the signs that go into each op on bits of a file with the model's.
 
     The model is given the file's own signs in all of them, so that each is judged by itself, and
     so are the outputs, by what is made of the last signs. Up to the first differing sign of an
@@ -52,7 +52,7 @@ class Layerwise:
 
     # Raises
         ValueError: for a file of another model, one that computes in integers, or a model that also
-            quantizes what goes into its float ops.
+            quantizes in a way that no bits of the file show.
     """
 
     def __init__(
@@ -62,15 +62,16 @@ class Layerwise:
         if file.schema.TensorType.INT8 in types:
             raise ValueError(
                 "verify: layers=True counts in roundings of float32, and this file computes in "
-                "8-bit integers; leave layers out."
+                "8-bit integers: leave layers out and judge it by its agreement or accuracy; its "
+                "1-bit ops can be followed in a file that convert makes without float_ops='int8'."
             )
         self._forced = Forced(model, inputs)
-        pairs = paired(model, self._forced.calls, file.binary_convolutions)
-        _check_followed(model, pairs)
-        self._places = [self._forced.place(pair) for pair in pairs]
+        places = [self._forced.place(pair) for pair in paired(model, self._forced.calls, file)]
+        self._places = [place for place in places if place.is_followed]
         self._roundings = Roundings(self._forced, self._places)
-        self._found = [_Found() for _ in pairs]
-        last = pairs[-1].layer.name if pairs else ""
+        _check_followed(model, self._roundings)
+        self._found = [_Found() for _ in self._places]
+        last = self._places[-1].pair.layer.name if self._places else ""
         self._outputs = [OutputRoundings(name, last) for name in names]
         self._has_free_batch = all(spec.shape[0] is None for spec in inputs.specs)
         self._are_per_image = all(map(self._forced.is_per_image, self._forced.outputs))
@@ -94,10 +95,10 @@ class Layerwise:
         # Arguments
             values: The model's inputs.
             count: How many of them count.
-            traced: What went into each binary convolution of the file, by its operator.
+            traced: The bits that went into the file's ops, by the number of each.
             outputs: The file's outputs, in the model's order.
         """
-        words = [traced[place.pair.convolution.node] for place in self._places]
+        words = [traced[place.pair.node] for place in self._places]
         given = [place.unpacked(part) for place, part in zip(self._places, words, strict=True)]
         fed = [place.as_fed(part) for place, part in zip(self._places, given, strict=True)]
         step = _Step(values, {p.fed.name: s for p, s in zip(self._places, fed, strict=True)})
@@ -109,7 +110,7 @@ class Layerwise:
             differs = (self._places[number].at_bits(negative[number]) != given[number])[:count]
             found.signs += differs.size
             found.different += int(np.count_nonzero(differs))
-            is_turned = differs.any(axis=(1, 2, 3))
+            is_turned = differs.any(axis=tuple(range(1, differs.ndim)))
             for image in np.flatnonzero(is_turned):
                 self._judge(number, int(image), differs[image], step)
             first = np.flatnonzero(is_turned & ~has_differed)
@@ -148,13 +149,12 @@ class Layerwise:
         if place.activation is None:
             return indices[:1]
         activations = self._forced.run(place.activation, step.values, step.bits)
-        rows, columns = activations.shape[1:3]
+        sizes = activations.shape[1:-1]
 
         def order(index: tuple[int, ...]) -> tuple[float, int]:
             # Of equal ones that within the border, where zero padding rounds nothing.
-            _, row, column, _ = index
-            inside = min(row, column, rows - 1 - row, columns - 1 - column)
-            return abs(float(activations[index])), inside
+            ends = (min(n, size - 1 - n) for n, size in zip(index[1:-1], sizes, strict=True))
+            return abs(float(activations[index])), min(ends, default=0)
 
         # The last of each channel stays.
         worst = {index[-1]: index for index in sorted(indices, key=order)}
@@ -191,7 +191,7 @@ class Layerwise:
         layers = tuple(
             LayerReport(
                 name=place.pair.layer.name,
-                operator=place.pair.convolution.node,
+                operator=place.pair.node,
                 behind=self._roundings.behind(place),
                 signs=found.signs,
                 different=found.different,
@@ -206,17 +206,16 @@ class Layerwise:
         return LayersReport(layers, tuple(self._outputs), self._images)
 
 
-def _check_followed(model: tf.keras.Model, pairs: list[Pair]) -> None:
-    """Roundings explain no step of a quantizer, so all that quantize have to be followed."""
-    followed = {id(pair.layer) for pair in pairs}
-    others = [
-        layer.name
-        for layer in leaves(model)
-        if getattr(layer, "input_quantizer", None) is not None and id(layer) not in followed
-    ]
+def _check_followed(model: tf.keras.Model, roundings: Roundings) -> None:
+    """Roundings explain no jump of a quantizer, so all that quantize have to be followed."""
+    names = {layer.name for layer in leaves(model)}
+    others: dict[str, None] = {}
+    for jump in roundings.jumps():
+        scopes = [name for name in jump.name.split("/") if name in names]
+        others[scopes[0] if scopes else jump.name] = None
     if others:
         raise ValueError(
-            "verify: layers=True follows what goes into 1-bit ops, and what goes into "
-            f"{', '.join(dict.fromkeys(others))} is quantized for a float one, where rounding may "
-            "turn it; leave layers out."
+            "verify: layers=True follows signs that are bits in the file right before a "
+            "convolution or a dense layer, and what is quantized or compared in "
+            f"{', '.join(others)} is not, where rounding may turn it; leave layers out."
         )

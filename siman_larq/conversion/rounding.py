@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq.conversion.forced import Forced, Place
+from siman_larq.conversion.jumps import is_jump
 from siman_larq.conversion.misread import independent
 
 __all__ = ["LIMIT", "Roundings"]
@@ -31,7 +32,8 @@ class Roundings:
     A file makes \\(m (K - 2n) + b\\) of a binary convolution of \\(K\\) signs of which
     \\(n\\) differ, with \\(m K + b\\) a number of its own for each filter, so \\(K\\)
     stands for \\(t\\) there. Where all numbers are 0, this is rounded at zero-padded borders
-    only, and \\(r\\) is infinite elsewhere.
+    only, and \\(r\\) is infinite elsewhere. A float op adds one by one, so for its sum of signs the
+    magnitudes of the filter's weights stand for \\(t\\), together and everywhere.
 
     # Arguments
         forced: The model.
@@ -86,6 +88,12 @@ class Roundings:
         ]
         return names[-1] if names else ""
 
+    def jumps(self) -> list[tf.Operation]:
+        """Those behind outputs and signs, up to bits: roundings do not explain what they do."""
+        activations = [p.activation for p in self._places if p.activation is not None]
+        behind = self._behind([*self._forced.outputs, *activations])
+        return list({number.op.name: number.op for number in behind if is_jump(number.op)}.values())
+
     def _scale(
         self, tensor: tf.Tensor, index: tuple[int, ...], values: list[np.ndarray], bits: Bits
     ) -> float:
@@ -109,16 +117,26 @@ class Roundings:
             gradient = tf.convert_to_tensor(gradient)
             own.append(_squares(gradient * number))
             if place := self._convolved.get(number.name):
-                of_filters = tf.reduce_sum(gradient, axis=[1, 2])
-                of_file.append((_squares(gradient) + _squares(of_filters)) * place.signs**2)
-                at_border.append(_squares(gradient * place.border) * place.signs**2)
+                gradient *= place.pair.sums
+                of_filters = tf.reduce_sum(gradient, axis=list(range(1, gradient.shape.rank - 1)))
+                of_file.append(_squares(gradient) + _squares(of_filters))
+                at_border.append(_squares(gradient * place.border))
         return [wanted, *map(tf.add_n, (own, of_file, at_border))]
 
     def _numbers_of(self, tensor: tf.Tensor) -> list[tf.Tensor]:
         """The float32 tensors that one is made from, up to bits."""
+        return [
+            number
+            for number in self._behind([tensor])
+            if number.dtype == tf.float32
+            and (number.op.type not in _COPIES or number.op.name in self._fixed)
+        ]
+
+    def _behind(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The tensors that some are made from, up to bits."""
         ends = {end.name for end in self._ends}
         found: dict[str, tf.Tensor] = {}
-        waiting = [tensor]
+        waiting = list(tensors)
         while waiting:
             number = waiting.pop()
             if number.name in found or number.name in ends:
@@ -127,12 +145,7 @@ class Roundings:
             # What weights were made from, and codes, no file has.
             if number.op.name not in self._fixed and number.name not in self._convolved:
                 waiting += list(number.op.inputs)
-        return [
-            number
-            for number in found.values()
-            if number.dtype == tf.float32
-            and (number.op.type not in _COPIES or number.op.name in self._fixed)
-        ]
+        return list(found.values())
 
 
 def _squares(numbers: tf.Tensor) -> tf.Tensor:
