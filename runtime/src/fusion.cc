@@ -99,7 +99,7 @@ class Fusion {
     const auto opened = std::find_if(plan_.begin(), before, [&](const PlannedStep& candidate) {
       return candidate.output == floats && candidate.node.op == "LceDequantize";
     });
-    if (opened == before || !are_whole_words(*opened)) return false;
+    if (opened == before || !are_whole_words(*opened) || !are_bits(step.output)) return false;
     before->inputs = opened->inputs;
     before->output = step.output;
     ++readers_[opened->inputs[0]];
@@ -114,10 +114,15 @@ class Fusion {
   bool are_whole_words(const PlannedStep& opened) const {
     const std::string& op = opened.node.op;
     if (opened.inputs.empty() || opened.inputs[0] < 0) return false;
+    if (!are_bits(opened.inputs[0])) return false;
     const Dims words = values_of(tensor_at(context_, opened.inputs[0], op).dims);
     const Dims floats = values_of(tensor_at(context_, opened.output, op).dims);
     return !words.empty() && !floats.empty() && floats.back() % kWordBits == 0 &&
            words.back() == floats.back() / kWordBits;
+  }
+
+  bool are_bits(int tensor) const {
+    return tensor_at(context_, tensor, "LceQuantize").type == kTfLiteInt32;
   }
 
   TfLiteContext* context_;

@@ -21,6 +21,7 @@ from float_ops import (
 from tflite_models import (
     BITS,
     FLOAT,
+    INT8,
     NONE,
     RELU,
     RELU6,
@@ -31,7 +32,7 @@ from tflite_models import (
     words,
 )
 
-from siman_runtime import Interpreter, LibraryError, delegate, library
+from siman_runtime import Interpreter, LibraryError, ModelError, delegate, library
 
 SHAPES = [(1, 5, 6, 48), (1, 3, 2, 7), (1, 9, 8, 16), (2, 4, 4, 130)]
 ACTIVATIONS = [NONE, RELU, RELU_N1_TO_1, RELU6]
@@ -237,6 +238,25 @@ def test_a_network_is_one_partition(monkeypatch):
     assert partitions(content) == 1
     monkeypatch.setenv("SIMAN_FUSE", "0")
     assert partitions(content) == 4
+
+
+@pytest.mark.parametrize("into", [BITS, INT8])
+@pytest.mark.parametrize("opened", [BITS, INT8])
+def test_slices_of_what_are_no_bits(opened, into):
+    """A damaged file, which is refused as it is without a slice."""
+    b = Builder()
+    x = b.tensor((1, 4, 4, 2), opened)
+    y = b.tensor((1, 4, 4, 64), FLOAT)
+    b.op("LceDequantize", [x], [y])
+    bits = b.tensor((1, 2, 2, 2), into)
+    b.op("LceQuantize", [sliced([0] * 4, [0] * 4, [1, 2, 2, 1])(b, y)], [bits])
+    content = b.build([x], [bits])
+    if opened is into is BITS:
+        words = np.arange(32, dtype=BITS).reshape(1, 4, 4, 2)
+        np.testing.assert_array_equal(Interpreter(content).predict(words), words[:, ::2, ::2])
+        return
+    with pytest.raises(ModelError, match="put is int32. The model is damaged"):
+        Interpreter(content)
 
 
 def test_a_setting_that_is_unknown(monkeypatch):
