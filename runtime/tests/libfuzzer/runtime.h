@@ -6,7 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
+#include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,41 +15,26 @@
 
 #include "../../src/tflite_abi.h"
 #include "model.h"
+#include "tensor_memory.h"
 
 namespace fuzz {
 
-constexpr std::size_t kMostBytes = 1 << 17;  // of a tensor
-constexpr std::size_t kMostToRun = 1 << 14;  // likewise, of a model that is not only prepared
+constexpr std::size_t kMostToRun = 1 << 14;  // of a tensor, in a model that is not only prepared
 
-inline TfLiteIntArray* array_of(const std::vector<int>& values) {
-  auto* array = static_cast<TfLiteIntArray*>(std::malloc(sizeof(int) * (values.size() + 2)));
-  array->size = static_cast<int>(values.size());
-  std::copy(values.begin(), values.end(), array->data);
-  return array;
-}
+struct Run {
+  bool is_ready = false;  // and not refused
+  std::map<int, std::string> outputs;  // of all partitions, their bytes; none if that were too many
 
-inline std::vector<int> values_of(const TfLiteIntArray* array) {
-  return {array->data, array->data + array->size};
-}
-
-inline std::size_t size_of(TfLiteType type) {
-  return type == kTfLiteInt8 || type == kTfLiteBool ? 1 : 4;
-}
-
-// As a runtime has it, which does not load a model whose tensors have no size; kMostBytes at most.
-inline std::size_t bytes_of(TfLiteType type, const std::vector<int>& dims) {
-  std::size_t bytes = size_of(type);
-  for (const int size : dims) {
-    if (size < 1 || static_cast<std::size_t>(size) > kMostBytes) return 0;
-    bytes *= static_cast<std::size_t>(size);
-    if (bytes > kMostBytes) return 0;
+  bool operator==(const Run& other) const {
+    return is_ready == other.is_ready && outputs == other.outputs;
   }
-  return bytes;
-}
+};
 
 class Runtime : TfLiteContext {
  public:
-  explicit Runtime(const Model& model) : TfLiteContext{}, model_(model) {
+  // With all that nodes make as outputs, or those alone that must be.
+  Runtime(const Model& model, bool keeps_all)
+      : TfLiteContext{}, model_(model), keeps_all_(keeps_all) {
     GetExecutionPlan = [](TfLiteContext* context, TfLiteIntArray** plan) {
       *plan = static_cast<Runtime*>(context)->plan_;
       return kTfLiteOk;
@@ -102,24 +88,52 @@ class Runtime : TfLiteContext {
     return true;
   }
 
-  // The bytes of all outputs, or a single text if it was refused.
-  std::vector<std::string> run(TfLiteDelegate* delegate) {
-    if (delegate->Prepare(this, delegate) != kTfLiteOk) return {"refused"};
-    for (TfLiteNode& node : partitions_) {
-      if (own_.prepare(this, &node) != kTfLiteOk) return {"refused"};
+  // At the sizes that the model declares, and at others.
+  std::vector<Run> run(TfLiteDelegate* delegate) {
+    if (delegate->Prepare(this, delegate) != kTfLiteOk) return {Run{}};
+    std::vector<Run> runs = {run_once()};
+    if (model_.resizes.empty()) return runs;
+    for (const Resize& change : model_.resizes) {
+      if (!resize(change)) return runs;
     }
-    for (const TfLiteTensor& tensor : tensors_) {
-      if (tensor.bytes > kMostToRun) return {"not run"};
-    }
-    for (TfLiteNode& node : partitions_) {
-      if (own_.invoke(this, &node) != kTfLiteOk) return {"refused"};
-    }
-    std::vector<std::string> outputs;
-    for (const int index : written_) outputs.push_back(text_of(tensors_[index]));
-    return outputs;
+    runs.push_back(run_once());
+    return runs;
   }
 
+  bool takes_all() const { return taken_ == nodes_.size(); }
+
  private:
+  Run run_once() {
+    Run run;
+    for (TfLiteNode& node : partitions_) {
+      if (own_.prepare(this, &node) != kTfLiteOk) return {};
+    }
+    run.is_ready = true;
+    for (const TfLiteTensor& tensor : tensors_) {
+      if (tensor.bytes > kMostToRun) return run;
+    }
+    for (TfLiteNode& node : partitions_) {
+      if (own_.invoke(this, &node) != kTfLiteOk) return {};
+    }
+    for (const int index : given_) run.outputs[index] = text_of(tensors_[index]);
+    return run;
+  }
+
+  // Of what no node makes alone.
+  bool resize(const Resize& change) {
+    if (change.tensor >= static_cast<int>(tensors_.size())) return false;
+    TfLiteTensor& tensor = tensors_[change.tensor];
+    const bool is_made = std::count(written_.begin(), written_.end(), change.tensor) != 0;
+    if (is_made || tensor.allocation_type == kTfLiteMmapRo) return false;
+    std::vector<int> dims = values_of(tensor.dims);
+    if (change.axis < static_cast<int>(dims.size())) {
+      dims[change.axis] = change.size;
+    } else if (!dims.empty()) {
+      dims.pop_back();
+    }
+    return resize(tensor, array_of(dims));
+  }
+
   static void ignore(TfLiteContext*, const char*, ...) {}
 
   static bool resize(TfLiteTensor& tensor, TfLiteIntArray* dims) {
@@ -132,37 +146,6 @@ class Runtime : TfLiteContext {
     tensor.bytes = bytes;
     fill(tensor);
     return true;
-  }
-
-  static std::uint8_t byte_of(const TensorSpec& constant, std::size_t index) {
-    return constant.pattern[index % constant.pattern.size()];
-  }
-
-  // Numbers of both signs, from -1 to 1; and what is nearly nothing.
-  static void fill(TfLiteTensor& tensor) {
-    std::uint32_t state = 12345;
-    const auto draw = [&] { return (state = state * 1664525u + 1013904223u) >> 16; };
-    auto* bytes = static_cast<std::uint8_t*>(tensor.data);
-    if (tensor.type != kTfLiteFloat32) {
-      for (std::size_t i = 0; i < tensor.bytes; ++i) bytes[i] = static_cast<std::uint8_t>(draw());
-      return;
-    }
-    for (std::size_t i = 0; i < tensor.bytes; i += 4) {
-      const int value = static_cast<int>(draw() % 512) - 256;
-      const float number = value == 0 ? -1e-45f : static_cast<float>(value) / 256;
-      std::memcpy(bytes + i, &number, sizeof number);
-    }
-  }
-
-  // Of floats that are no numbers only that.
-  static std::string text_of(const TfLiteTensor& tensor) {
-    std::string text(static_cast<const char*>(tensor.data), tensor.bytes);
-    for (std::size_t i = 0; tensor.type == kTfLiteFloat32 && i < text.size(); i += 4) {
-      float value;
-      std::memcpy(&value, &text[i], sizeof value);
-      if (value != value) text.replace(i, 4, "nan!");
-    }
-    return text;
   }
 
   bool add_tensors() {
@@ -207,10 +190,10 @@ class Runtime : TfLiteContext {
       node.custom_initial_data = spec.options.data();
       node.custom_initial_data_size = static_cast<int>(spec.options.size());
       TfLiteRegistration registration = {};
-      registration.custom_name = kOps[spec.op];
-      registration.builtin_code = registration.custom_name == nullptr ? kTfLiteBuiltinAdd : 32;
-      add_.activation = spec.options.empty() ? 0 : spec.options[0] % 6;
-      node.builtin_data = registration.custom_name == nullptr ? &add_ : nullptr;
+      registration.custom_name = spec.op.custom_name;
+      registration.builtin_code = spec.op.builtin;
+      params_.push_back(params_of(spec));
+      node.builtin_data = spec.options.empty() ? nullptr : &params_.back();
       plan.push_back(static_cast<int>(nodes_.size()));
       nodes_.push_back(node);
       registrations_.push_back(registration);
@@ -223,6 +206,7 @@ class Runtime : TfLiteContext {
   TfLiteStatus replace(const TfLiteRegistration& own, const std::vector<int>& taken,
                        TfLiteDelegate* delegate) {
     own_ = own;
+    taken_ = taken.size();
     for (std::size_t first = 0, end; first < taken.size(); first = end) {
       for (end = first + 1; end < taken.size() && taken[end] == taken[end - 1] + 1;) ++end;
       const std::vector<int> nodes(taken.begin() + first, taken.begin() + end);
@@ -232,6 +216,7 @@ class Runtime : TfLiteContext {
           if (is_needed(tensor, nodes)) outputs.push_back(tensor);
         }
       }
+      given_.insert(given_.end(), outputs.begin(), outputs.end());
       TfLiteDelegateParams params = {delegate, array_of(nodes), array_of({}), array_of(outputs)};
       TfLiteNode node = {};
       node.user_data = own_.init(this, reinterpret_cast<const char*>(&params), 0);
@@ -253,17 +238,20 @@ class Runtime : TfLiteContext {
       if (!contains(inside, node)) return true;
       is_read = true;
     }
-    return !is_read || contains(model_.kept, tensor);
+    return !is_read || keeps_all_ || contains(model_.kept, tensor);
   }
 
   const Model& model_;
+  const bool keeps_all_;
   bool is_loaded_ = false;
   std::vector<TfLiteTensor> tensors_;
   std::vector<std::unique_ptr<std::uint8_t[]>> constants_;
   std::vector<int> written_;
+  std::vector<int> given_;  // outputs of partitions
+  std::size_t taken_ = 0;   // nodes
   std::vector<TfLiteNode> nodes_;
   std::vector<TfLiteRegistration> registrations_;
-  TfLiteAddParams add_ = {};
+  std::deque<Params> params_;
   TfLiteIntArray* plan_ = nullptr;
   TfLiteRegistration own_ = {};
   std::vector<TfLiteNode> partitions_;
