@@ -100,6 +100,34 @@ def test_a_dense_layer_on_its_grid_is_right_to_half_a_step():
     assert report.max_abs_difference == pytest.approx(step / 2, rel=0.1)
 
 
+def test_a_dense_layer_on_maps():
+    """As attention over channels has it; what goes into it has no known shape in the graph."""
+    tf.keras.utils.set_random_seed(0)
+    inputs = layers.Input((6, 6, 8))
+    x = layers.GlobalAveragePooling2D(keepdims=True)(inputs)
+    x = inputs * layers.Dense(8, activation="sigmoid")(x)
+    model = tf.keras.Model(inputs, layers.Conv2D(4, 3)(x))
+    images = np.random.default_rng(2).normal(size=(32, 6, 6, 8)).astype(np.float32)
+    with pytest.warns(UserWarning, match="no binary layer"):
+        tflite = convert(model, float_ops="int8", samples=images)
+    report = verify(model, tflite, images)
+    assert report.int8_operators == 2
+    assert report.max_abs_difference < 0.02 * np.ptp(report.keras_outputs)
+
+
+def test_a_bias_of_equal_numbers():
+    """LCE's converter counts it in the first filter's steps; a hard sigmoid brings one."""
+    tf.keras.utils.set_random_seed(0)
+    model = tf.keras.Sequential([layers.Input((6, 6, 8)), layers.Conv2D(4, 3, use_bias=False)])
+    model.add(layers.Activation("hard_sigmoid"))
+    images = np.random.default_rng(3).normal(size=(32, 6, 6, 8)).astype(np.float32)
+    with pytest.warns(UserWarning, match="no binary layer"):
+        tflite = convert(model, float_ops="int8", samples=images)
+    report = verify(model, tflite, images)
+    assert report.int8_operators == 1
+    assert report.max_abs_difference < 0.02
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [

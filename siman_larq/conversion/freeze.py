@@ -68,7 +68,10 @@ class Graph:
         """What a tensor is where another one has a value, given in whatever shape."""
         shape = self.function.graph.get_tensor_by_name(given).shape
         if not shape.is_compatible_with(value.shape):
-            value = value.reshape(-1, *shape[1:])
+            # What the graph does not know, as behind a dense layer on maps, is as in the value.
+            axes = range(1 - shape.rank, 0)
+            sizes = [n or value.shape[axis] for axis, n in zip(axes, shape[1:], strict=True)]
+            value = value.reshape(-1, *sizes)
         return self._session.run(wanted, {given: value})
 
     @cached_property

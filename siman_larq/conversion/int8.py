@@ -170,7 +170,7 @@ class _Rewriting:
         given = self._quantized_input(section.given)
         name = f"siman_int8/{section.operation.name}"
         node = self._nodes[section.operation.name]
-        kernel, bias = _on_grid(section, self._steps[given]), section.bias.astype(np.float32)
+        kernel, bias = _on_grid(section, self._steps[given]), _unequal(section.bias)
         self._set += [(node, 0, given), (node, 1, self._constant(f"{name}/kernel", kernel))]
         tensor = self._node(
             "BiasAdd", f"{name}/biased", node.name, self._constant(f"{name}/bias", bias)
@@ -241,6 +241,17 @@ class _Rewriting:
         node.attr["dtype"].type = tf.float32.as_datatype_enum
         node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.float32))
         return name
+
+
+def _unequal(bias: np.ndarray) -> np.ndarray:
+    """A bias whose numbers are not all equal, if by the last bit only.
+
+    Such a constant the converter rounds in the steps of the first filter, for all of them.
+    """
+    bias = bias.astype(np.float32)
+    if bias.size > 1 and np.ptp(bias) == 0:
+        bias[-1] = np.nextafter(bias[-1], np.float32(np.inf))
+    return bias
 
 
 def _on_grid(section: Section, given_step: float) -> np.ndarray:
