@@ -17,6 +17,7 @@ __all__ = [
     "float32_policy",
     "forget_gradients",
     "is_built",
+    "paddings_of_any_map",
     "quantizer_metrics",
     "with_constants",
 ]
@@ -74,6 +75,15 @@ def float32_policy(layer: tf.keras.layers.Layer) -> list[tuple[Any, str, Any]]:
     policy = tf.keras.mixed_precision.Policy(layer.variable_dtype)
     compute = tf.as_dtype(policy.compute_dtype)
     return [(layer, "_dtype_policy", policy), (layer, "_compute_dtype_object", compute)]
+
+
+def paddings_of_any_map(layer: Any, paddings: list[list[int]]) -> list[tuple[Any, str, Any]]:
+    """The attribute by which a Larq layer pads maps of unknown size, as constants.
+
+    Larq works them out of the map's size, in the graph, where nothing tells that they depend on it
+    in strides only.
+    """
+    return [(layer, "_get_padding_same", lambda _: paddings)]
 
 
 def forget_gradients(graph: tf.Graph | None = None) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from siman_larq import ConversionError, SiMaNConv2D, SiMaNQuantizer, SmallMapWarning, convert
 from siman_larq.conversion import operators, process
-from siman_larq.conversion.flatbuffer import TFLiteFile
+from siman_larq.conversion.flatbuffer import TFLiteFile, with_input_shapes
 from siman_larq.conversion.process import run_file
 from siman_larq.conversion.signature import file_names
 
@@ -294,6 +294,35 @@ def test_maps_of_unknown_size():
         convert(model)
     with pytest.raises(ConversionError, match="conv pad .*inputs of a fixed size"):
         convert(model, small_maps="rewrite")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"levels": (0, 1)}, {"size": (2, 5)}, {"size": (1, 3), "strides": (2, 1)}],
+    ids=["3x3", "levels 0 and 1", "2x5", "1x3 in strides"],
+)
+def test_ones_around_maps_of_unknown_size(settings):
+    layer = conv(input_quantizer="ste_sign", padding="same", pad_values=1, **settings)
+    model = sequential(layer, layers.BatchNormalization(), shape=(None, None, 5))
+    tflite = convert(model)
+    assert "LceBconv2d" in operators(tflite)
+    for size in [(9, 8), (2, 3)]:
+        images = pictures(*size, 5)
+        assert_right(model, with_input_shapes(tflite, [(1, *size, 5)]), images)
+
+
+@pytest.mark.parametrize("settings", [{"strides": 2, "pad_values": 1}, {"dilation_rate": 2}])
+def test_what_needs_maps_of_known_size(settings):
+    layer = conv(input_quantizer="ste_sign", padding="same", **settings)
+    with pytest.raises(ConversionError, match="for maps of a known size only; give .* fixed size"):
+        convert(sequential(layer, shape=(None, None, 5)))
+
+
+@pytest.mark.parametrize("value", [-1, 0.5])
+def test_padding_with_what_lce_has_not(value):
+    layer = conv(input_quantizer="ste_sign", padding="same", pad_values=value)
+    with pytest.raises(ConversionError, match=f"pads with {value}, and LCE with 0 or 1; use"):
+        convert(sequential(layer))
 
 
 def test_functions_that_keep_traces_compute_what_they_did():

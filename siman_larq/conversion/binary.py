@@ -84,12 +84,15 @@ def lacks_binary_input(layer: tf.keras.layers.Layer) -> bool:
     return getattr(getattr(layer, "input_quantizer", None), "precision", None) != 1
 
 
-def why_float(layer: tf.keras.layers.Layer, has_signs: bool | None = None) -> str:
+def why_float(
+    layer: tf.keras.layers.Layer, has_signs: bool | None = None, has_fixed_sizes: bool = True
+) -> str:
     """Why a binary layer stayed float, and the cure.
 
     # Arguments
         layer: The layer.
         has_signs: Whether its inputs were seen to be -1 and +1 and nothing else, if they were.
+        has_fixed_sizes: Whether the model takes inputs of one size alone.
     """
     kind = type(layer).__name__
     if isinstance(layer, lq.layers.QuantDense):
@@ -101,6 +104,8 @@ def why_float(layer: tf.keras.layers.Layer, has_signs: bool | None = None) -> st
         return "its inputs are not binary; give it an input_quantizer such as 'sample_sign'"
     if layer.input_quantizer is not None and bits != 1 and not has_signs:
         return f"its input quantizer has precision {bits}; LCE packs 1-bit inputs only"
+    if layer.padding == "same" and layer.pad_values not in (0, 1):
+        return f"it pads with {float(layer.pad_values):g}, and LCE with 0 or 1; use pad_values=1"
     if has_signs is False:
         return (
             "its inputs take other values than -1 and +1, which one bit cannot hold; use "
@@ -120,5 +125,11 @@ def why_float(layer: tf.keras.layers.Layer, has_signs: bool | None = None) -> st
         return (
             f"{kind} has a convolution_op of its own, after which the kernel is no constant of -1 "
             "and +1; scale the outputs in place of the kernel"
+        )
+    is_padded = layer.padding == "same" and layer.pad_values != 0
+    if not has_fixed_sizes and (is_padded or max(layer.dilation_rate) > 1):
+        return (
+            "LCE packs dilated kernels, and padding with other values than 0 in strides, for maps "
+            "of a known size only; give the model inputs of a fixed size"
         )
     return "LCE's converter did not recognise its quantizers; use those of Larq or siman_larq"

@@ -221,8 +221,10 @@ class _Job:
         failed = [layer for layer in left if layer.name not in self.allowed]
         if failed:
             signs = {id(record.layer): record.has_signs for record in self.records}
+            is_fixed = self.inputs.have_fixed_sizes
             reasons = "\n  ".join(
-                f"{layer.name}: {why_float(layer, signs.get(id(layer)))}" for layer in failed
+                f"{layer.name}: {why_float(layer, signs.get(id(layer)), is_fixed)}"
+                for layer in failed
             )
             names = [layer.name for layer in failed]
             raise ConversionError(

@@ -1,6 +1,6 @@
 """Equal forms of binary convolutions that LCE packs, and computes rightly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
+from siman_larq._private import paddings_of_any_map
 from siman_larq.conversion.binary import binary_kernel, has_own_convolution, is_zero_one
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.patches import Patch
@@ -76,7 +77,19 @@ def convolution_patches(
         kept_float: Identities of layers that LCE would pack although it must not.
     """
     forms = [(record, _form(record, rewrite_small_maps, kept_float)) for record in records]
-    return [(record.layer, "convolution_op", _watching(record, form)) for record, form in forms]
+    patches = [(record.layer, "convolution_op", _watching(record, form)) for record, form in forms]
+    return patches + [patch for record in records for patch in _constant_paddings(record.layer)]
+
+
+def _constant_paddings(layer: lq.layers.QuantConv2D) -> list[Patch]:
+    """Padding with other values than 0, as LCE packs it, where the size of the map is no matter."""
+    sides = zip(layer.strides, layer.kernel_size, strict=True)
+    is_known = all(stride == 1 or kernel == 1 for stride, kernel in sides)
+    if layer.padding != "same" or layer.pad_values == 0 or not is_known:
+        return []
+    if layer.data_format != "channels_last":
+        return []
+    return paddings_of_any_map(layer, _padding(layer, [1, 1]))
 
 
 def _watching(record: Observed, form: Convolution) -> Convolution:
@@ -148,7 +161,7 @@ def _convolve(
     if not (small and _is_small(layer, inputs.shape)):
         return tf.keras.layers.Conv2D.convolution_op(layer, inputs, tf.constant(kernel))
     settings = {"strides": layer.strides, "dilations": layer.dilation_rate}
-    before_after = _padding(layer, inputs.shape)
+    before_after = _padding(layer, inputs.shape[1:3])
     padded = tf.pad(inputs, before_after, constant_values=1.0)
     outputs = tf.nn.convolution(padded, tf.constant(kernel), padding="VALID", **settings)
     # Where the padding is +1 it adds the weights that lie outside; take them off again.
@@ -163,11 +176,11 @@ def _convolve(
     return tf.reshape(rows - outside.reshape(1, -1), [-1, *outside.shape[1:]])
 
 
-def _padding(layer: lq.layers.QuantConv2D, shape: tf.TensorShape) -> list[list[int]]:
-    """What "same" pads, as TensorFlow does it."""
+def _padding(layer: lq.layers.QuantConv2D, sizes: Sequence[int]) -> list[list[int]]:
+    """What "same" pads around maps of a height and width, as TensorFlow does it."""
     sides = []
     for size, kernel, stride, rate in zip(
-        shape[1:3], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
+        sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
     ):
         total = max((-(-size // stride) - 1) * stride + (kernel - 1) * rate + 1 - size, 0)
         sides.append([total // 2, total - total // 2])
