@@ -325,6 +325,19 @@ def test_padding_with_what_lce_has_not(value):
         convert(sequential(layer))
 
 
+@pytest.mark.filterwarnings("ignore:.*no binary layer")
+def test_numbers_behind_transposed_convolutions():
+    """LCE takes a single one for the bias of one filter, and adds one that is taken off."""
+
+    def make(inputs):
+        a, b, c = (layers.Conv2DTranspose(4, 3, strides=2)(inputs) for _ in range(3))
+        offsets = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+        return [a * 0.3 + 0.2, b - offsets, layers.Activation("hard_sigmoid")(c)]
+
+    model = functional(make)
+    assert_right(model, convert(model))
+
+
 def test_functions_that_keep_traces_compute_what_they_did():
     model = sequential(Traced())
     images = pictures(*SHAPE)

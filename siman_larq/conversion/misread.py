@@ -16,6 +16,8 @@ def readable(graph: tf.Graph) -> tf.compat.v1.GraphDef:
 
     - Constants of shape (1, 1, 1, C) behind a binary convolution are taken into it as they are,
       and it does not load, or has wrong thresholds. They become shape (C,).
+    - A number added behind a transposed convolution is taken into it as the bias of one filter,
+      and it does not load; one taken off is added. They become a number added to each filter.
     - sign(sign(x) + y) is taken for Larq's sign without a 0, whatever y is, as in ternary
       quantizers. Where y is not a constant between 0 and 1, a step that does nothing keeps the
       two signs apart.
@@ -30,6 +32,8 @@ def readable(graph: tf.Graph) -> tf.compat.v1.GraphDef:
         if operation.type in _ELEMENTWISE:
             for place in _flat_places(operation, fixed):
                 _flatten(definition, nodes[operation.name], place, operation.inputs[place])
+            if (filters := _transposed_filters(operation, fixed)) is not None:
+                _repeat(definition, nodes[operation.name], operation, filters)
         elif operation.type == "Sign" and operation.inputs[0].dtype == tf.float32:
             if _looks_like_larqs(operation):
                 _set_apart(definition, nodes[operation.name], operation.inputs[0])
@@ -104,6 +108,38 @@ def _flatten(
     flat.attr["T"].type = tensor.dtype.as_datatype_enum
     flat.attr["Tshape"].type = tf.int32.as_datatype_enum
     node.input[place] = flat.name
+
+
+def _transposed_filters(operation: tf.Operation, fixed: set[str]) -> int | None:
+    """How many filters a transposed convolution has, behind which a constant is added."""
+    if operation.type not in (*_ADDITIONS, "Sub"):
+        return None
+    tensor = operation.outputs[0]
+    while tensor.op.type in (*_ADDITIONS, "Sub", "Mul", "BiasAdd"):
+        operands = [operand for operand in tensor.op.inputs if operand.op.name not in fixed]
+        if len(operands) != 1:
+            return None
+        tensor = source(operands[0])
+    return tensor.shape[-1] if tensor.op.type == "Conv2DBackpropInput" else None
+
+
+def _repeat(
+    definition: tf.compat.v1.GraphDef,
+    node: tf.compat.v1.NodeDef,
+    operation: tf.Operation,
+    filters: int,
+) -> None:
+    value = tf.get_static_value(operation.inputs[1])
+    place = int(value is not None)
+    if value is None and operation.type in _ADDITIONS:
+        value = tf.get_static_value(operation.inputs[0])
+    if value is None or not (value.size == 1 or value.shape[-1] == value.size == filters):
+        return
+    if operation.type == "Sub":
+        node.op, value = "AddV2", -value
+    name, dtype = f"{node.name}/siman_repeated", operation.inputs[0].dtype
+    flat = np.broadcast_to(np.reshape(value, -1), filters)
+    node.input[place] = _add_constant(definition, name, flat, dtype)
 
 
 def _looks_like_larqs(sign: tf.Operation) -> bool:
