@@ -249,7 +249,7 @@ def _unequal(bias: np.ndarray) -> np.ndarray:
     Such a constant the converter rounds in the steps of the first filter, for all of them.
     """
     bias = bias.astype(np.float32)
-    if bias.size > 1 and np.ptp(bias) == 0:
+    if bias.size > 1 and bias[0] != 0 and np.ptp(bias) == 0:
         bias[-1] = np.nextafter(bias[-1], np.float32(np.inf))
     return bias
 
