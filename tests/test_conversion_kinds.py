@@ -338,6 +338,12 @@ def test_numbers_behind_transposed_convolutions():
     assert_right(model, convert(model))
 
 
+@pytest.mark.filterwarnings("ignore:.*no binary layer")
+def test_what_tflite_has_no_operator_for():
+    with pytest.raises(ConversionError, match="TFLite has no operator Softsign; write"):
+        convert(sequential(layers.Activation("softsign")))
+
+
 def test_functions_that_keep_traces_compute_what_they_did():
     model = sequential(Traced())
     images = pictures(*SHAPE)

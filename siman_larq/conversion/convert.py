@@ -279,4 +279,6 @@ class _Job:
                         f"{layer.name!r} into its 1-bit op, which cannot hold it; put an "
                         "activation such as tf.keras.layers.PReLU between them"
                     )
-        return f": operator {named[2]}"
+        if named[2].isupper() or named[2].startswith("Lce"):
+            return f": operator {named[2]}"
+        return f": TFLite has no operator {named[2]}; write the layer that needs it in others"
