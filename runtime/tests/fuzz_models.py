@@ -46,7 +46,22 @@ def seeds() -> "list[bytes]":
         Pool(height=6, width=5, channels=40, output=INT8),
         Pool(height=6, width=5, channels=40, window=(3, 2), padding=0, output=BOOL),
     ]
-    return [op.model() for op in ops] + [_residual_network(), _block()]
+    return [op.model() for op in ops] + [_residual_network(), _block(), _cut()]
+
+
+def _cut() -> bytes:
+    """A slice between binary ops, which is one of bits."""
+    b = Builder()
+    op = Convolution(height=2, width=3, channels=32, filters=8, kernel=(1, 1))
+    x, bits = b.tensor((1, 5, 6, 32), FLOAT), b.tensor((1, 5, 6, 1), BITS)
+    signs = b.tensor((1, 5, 6, 32), FLOAT)
+    b.op("LceQuantize", [x], [bits])
+    b.op("LceDequantize", [bits], [signs])
+    places = [b.constant(np.array(v, np.int32)) for v in ([0, 1, 0, 0], [0] * 4, [1, 2, 2, 1])]
+    cut = b.builtin(
+        "STRIDED_SLICE", [signs, *places], op.shape, "StridedSliceOptions", beginMask=9, endMask=15
+    )
+    return b.build([x], [op.append(b, cut)])
 
 
 def _block() -> bytes:
