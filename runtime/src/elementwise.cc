@@ -110,27 +110,21 @@ class Elementwise final : public Op {
 
   // A single stage on tensors one of which is repeated, whichever of them.
   void run_repeating(const std::vector<const void*>& inputs, float* output, ThreadPool& pool) const {
-    using Kind = Stage::Kind;
-    const auto* values = static_cast<const float*>(inputs[0]);
-    const auto* others = static_cast<const float*>(inputs[1]);
     Stage stage = stages_[0].stage;
-    const bool is_one = broadcast_.repeats_one();
-    const bool meets_one = is_one || broadcast_.repeats_other();
-    stage.other = meets_one ? Stage::Other::kOfSample : Stage::Other::kTensor;
-    if (is_one && stage.kind == Kind::kSubtract) {
-      stage.kind = Kind::kSubtractFrom;
-    } else if (is_one && stage.kind == Kind::kSubtractFrom) {
-      stage.kind = Kind::kSubtract;
-    }
+    stage.other = broadcast_.repeats_other() ? Stage::Other::kOfSample : Stage::Other::kTensor;
     const std::int64_t length = broadcast_.length();
     pool.run(broadcast_.rows(), std::max<std::int64_t>(kBlock / length, 1),
              [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         const Broadcast::Place place = broadcast_.at(row);
-        const float* one = values + place.one;
-        const float* other = others + place.other;
-        if (is_one) std::swap(one, other);
-        kernel_.apply(stage, one, other, length, output + row * length);
+        const float* values = static_cast<const float*>(inputs[0]) + place.one;
+        const float* others = static_cast<const float*>(inputs[1]) + place.other;
+        float* to = output + row * length;
+        if (broadcast_.repeats_one()) {
+          std::fill_n(to, length, *values);
+          values = to;
+        }
+        kernel_.apply(stage, values, others, length, to);
       }
     });
   }
