@@ -111,7 +111,7 @@ class Place:
         is_negative: Which of them the model would have set.
         activation: What they are the signs of; `None` if that cannot be told.
         convolved: What the model sums of them; `None` if that cannot be told.
-        is_followed: Whether they are all that is quantized there.
+        is_followed: Whether they are signs there, and fit.
     """
 
     def __init__(self, graph: tf.Graph, mark: tf.Tensor, pair: Pair) -> None:

@@ -118,7 +118,7 @@ class Roundings:
             own.append(_squares(gradient * number))
             if place := self._convolved.get(number.name):
                 gradient *= place.pair.sums
-                of_filters = tf.reduce_sum(gradient, axis=list(range(1, gradient.shape.rank - 1)))
+                of_filters = tf.reduce_sum(gradient, axis=list(range(1, number.shape.rank - 1)))
                 of_file.append(_squares(gradient) + _squares(of_filters))
                 at_border.append(_squares(gradient * place.border))
         return [wanted, *map(tf.add_n, (own, of_file, at_border))]
