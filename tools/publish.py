@@ -80,7 +80,8 @@ To repeat it:
 ```
 
 Another machine, or another number of threads, adds up in another order, and ends as another seed
-does: with other weights, and an accuracy within the spread between seeds.
+does, with other weights and another accuracy. How far apart seeds end after this training was not
+measured.
 
 ## Limits
 
