@@ -81,6 +81,12 @@ def independent(graph: tf.Graph) -> set[str]:
     return found
 
 
+def _only_operand(operation: tf.Operation, fixed: set[str]) -> tf.Tensor | None:
+    """What an operation combines with nothing but constants."""
+    operands = [operand for operand in operation.inputs if operand.op.name not in fixed]
+    return operands[0] if len(operands) == 1 else None
+
+
 def _flat_places(operation: tf.Operation, fixed: set[str]) -> list[int]:
     shapes = [tensor.shape for tensor in operation.inputs]
     if any(shape.rank != 4 for shape in shapes):
@@ -116,10 +122,10 @@ def _transposed_filters(operation: tf.Operation, fixed: set[str]) -> int | None:
         return None
     tensor = operation.outputs[0]
     while tensor.op.type in (*_ADDITIONS, "Sub", "Mul", "BiasAdd"):
-        operands = [operand for operand in tensor.op.inputs if operand.op.name not in fixed]
-        if len(operands) != 1:
+        operand = _only_operand(tensor.op, fixed)
+        if operand is None:
             return None
-        tensor = source(operands[0])
+        tensor = source(operand)
     return tensor.shape[-1] if tensor.op.type == "Conv2DBackpropInput" else None
 
 
@@ -173,11 +179,11 @@ def _scales(tensor: tf.Tensor, fixed: set[str]) -> list[tf.Tensor]:
     scales: list[tf.Tensor] = []
     tensor = source(tensor)
     while tensor.op.type in ("Mul", "MaxPool"):
-        operands = [operand for operand in tensor.op.inputs if operand.op.name not in fixed]
-        if len(operands) != 1:
+        operand = _only_operand(tensor.op, fixed)
+        if operand is None:
             return []
-        scales += [operand for operand in tensor.op.inputs if operand.op.name in fixed]
-        tensor = source(operands[0])
+        scales += [other for other in tensor.op.inputs if other.op.name in fixed]
+        tensor = source(operand)
     sums = map(source, tensor.op.inputs) if tensor.op.type in _ADDITIONS else [tensor]
     return scales if all(part.op.type == "Conv2D" for part in sums) else []
 
