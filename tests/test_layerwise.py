@@ -10,7 +10,7 @@ from siman_larq import ConversionError, SiMaNConv2D, SiMaNQuantizer, convert, ve
 from siman_larq.cli import main
 from siman_larq.conversion.flatbuffer import TFLiteFile, written
 
-pytest.importorskip("siman_runtime")
+siman_runtime = pytest.importorskip("siman_runtime")
 
 layers = tf.keras.layers
 SIDE = 8
@@ -261,6 +261,18 @@ def test_signs_that_go_into_float_ops(floats):
     assert [layer.signs for layer in found.layers[-2:]] == [8 * 3 * 3 * 8, 8 * 40]
     assert found.outputs[0].behind == "last"
     assert all(part.roundings < 2 for part in (*found.layers, *found.outputs))
+
+
+def test_an_old_runtime(floats, monkeypatch):
+    """It tells of binary convolutions only."""
+    traced = siman_runtime.Interpreter.traced.fget
+    ops = TFLiteFile(floats[1]).graph.operators
+    of_convolutions = property(
+        lambda self: {n: bits for n, bits in traced(self).items() if len(ops[n].inputs) == 5}
+    )
+    monkeypatch.setattr(siman_runtime.Interpreter, "traced", of_convolutions)
+    with pytest.raises(ValueError, match="go into layer spread, and the siman-runtime .* older"):
+        proof(*floats)
 
 
 def test_wrong_float_ops(floats):

@@ -97,8 +97,11 @@ class Layerwise:
             count: How many of them count.
             traced: The bits that went into the file's ops, by the number of each.
             outputs: The file's outputs, in the model's order.
+
+        # Raises
+            ValueError: if the bits of an op are missing.
         """
-        words = [traced[place.pair.node] for place in self._places]
+        words = [_bits(place, traced) for place in self._places]
         given = [place.unpacked(part) for place, part in zip(self._places, words, strict=True)]
         fed = [place.as_fed(part) for place, part in zip(self._places, given, strict=True)]
         step = _Step(values, {p.fed.name: s for p, s in zip(self._places, fed, strict=True)})
@@ -204,6 +207,16 @@ class Layerwise:
             for number, (place, found) in enumerate(zip(self._places, self._found, strict=True))
         )
         return LayersReport(layers, tuple(self._outputs), self._images)
+
+
+def _bits(place: Place, traced: dict[int, np.ndarray]) -> np.ndarray:
+    if place.pair.node not in traced:
+        raise ValueError(
+            "verify: layers=True needs the signs that go into layer "
+            f"{place.pair.layer.name}, and the siman-runtime installed here, an older one, does "
+            "not tell them: pip install --force-reinstall ./runtime in siman-larq's repository."
+        )
+    return traced[place.pair.node]
 
 
 def _check_followed(model: tf.keras.Model, roundings: Roundings) -> None:
