@@ -85,9 +85,8 @@ def _constant_paddings(layer: lq.layers.QuantConv2D) -> list[Patch]:
     """Padding with other values than 0, as LCE packs it, where the size of the map is no matter."""
     sides = zip(layer.strides, layer.kernel_size, strict=True)
     is_known = all(stride == 1 or kernel == 1 for stride, kernel in sides)
-    if layer.padding != "same" or layer.pad_values == 0 or not is_known:
-        return []
-    if layer.data_format != "channels_last":
+    is_last = layer.data_format == "channels_last"
+    if layer.padding != "same" or layer.pad_values == 0 or not (is_known and is_last):
         return []
     return paddings_of_any_map(layer, _padding(layer, [1, 1]))
 
