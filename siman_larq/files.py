@@ -25,7 +25,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says, without the names of nodes and ops that TensorFlow puts around it."""
     text = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]", "", str(error)).strip().split("\n")[0]
     return text.strip().rstrip(".") or type(error).__name__

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -311,6 +312,29 @@ class Refused:
 def test_errors_of_files_are_one_sentence(error, message):
     with pytest.raises(click.ClickException, match=message):
         carry_out(lambda: Refused(Path("run"), error), lambda folder: ["--resume", str(folder)])
+
+
+@pytest.mark.parametrize(("error", "said"), [(None, ""), (ValueError("odd"), " (ValueError: odd)")])
+def test_an_interrupt_that_a_library_makes_another_error_of(monkeypatch, capsys, error, said):
+    def interrupted(self):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if error is None:
+                raise
+            raise error from None
+
+    monkeypatch.setattr(Refused, "carry_out", interrupted)
+    # Tests in the background have it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as end:
+            carry_out(lambda: Refused(Path("run"), error), lambda folder: ["--resume", str(folder)])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert end.value.code == 130
+    assert f"\nInterrupted{said}. To go on: " in capsys.readouterr().out
 
 
 def test_a_place_for_runs_that_is_a_file(tmp_path):

@@ -159,7 +159,7 @@ class TestKilledRun:
         process = subprocess.Popen(
             [*COMMAND, *SMALL, "--output-dir", str(tmp_path)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             # A shell that runs the tests in the background makes them ignore it, and they pass
@@ -175,7 +175,7 @@ class TestKilledRun:
         printed, _ = process.communicate(timeout=60)
         folder = only_folder(tmp_path)
         if stop == signal.SIGINT:
-            assert process.returncode == 130
+            assert process.returncode == 130, printed
             assert f"To go on: {shlex.join([*COMMAND, '--resume', str(folder)])}\n" in printed
         else:
             assert process.returncode == -signal.SIGKILL

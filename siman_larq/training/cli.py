@@ -2,9 +2,13 @@
 
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 import tensorflow as tf
@@ -36,14 +40,48 @@ def carry_out(make_run: Callable[[], Run], again: Callable[[Path], list[str]]) -
     click.echo(f"run folder: {run.folder}\ndata: {run.images.source}")
     click.echo(f"devices: {devices(run.strategy)}")
     command = shlex.join([*_this_program(), *again(run.folder)])
+    with _interrupts() as interrupts:
+        try:
+            click.echo(run.carry_out())
+        except (KeyboardInterrupt, Exception) as error:
+            is_plain = isinstance(error, KeyboardInterrupt)
+            if not (is_plain or interrupts):
+                _explain(error, run, command)
+                raise
+            other = "" if is_plain else f" ({type(error).__name__}: {first_line(error)})"
+            click.echo(f"\nInterrupted{other}. To go on: {command}")
+            sys.exit(_INTERRUPTED)
+    click.echo(f"run folder: {run.folder}")
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The interrupts that came in the body: a library may make another error of one.
+
+    Where interrupts are ignored or have a handler already, this is left so, and none is told.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.default_int_handler(number, frame)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield came
+        return
+    signal.signal(signal.SIGINT, note)
     try:
-        click.echo(run.carry_out())
-    except KeyboardInterrupt:
-        click.echo(f"\nInterrupted. To go on: {command}")
-        sys.exit(_INTERRUPTED)
-    except tf.errors.DataLossError as error:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _explain(error: BaseException, run: Run, command: str) -> None:
+    """Raises, or does, what a person needs in place of an error; nothing if that is unknown."""
+    if isinstance(error, tf.errors.DataLossError):
         raise click.ClickException(f"A file of {run.images.source} is damaged: {error}") from error
-    except tf.errors.OpError as error:
+    if isinstance(error, tf.errors.OpError):
         if isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             _start_again(error)
         reason = first_line(error)
@@ -51,14 +89,12 @@ def carry_out(make_run: Callable[[], Run], again: Callable[[Path], list[str]]) -
             raise click.ClickException(
                 f"The device's memory is full ({reason}); start anew with a smaller --batch-size."
             ) from error
-        if str(run.folder) not in str(error):
-            raise
-        raise click.ClickException(_kept(reason, run.folder, command)) from error
-    except OSError as error:
+        if str(run.folder) in str(error):
+            raise click.ClickException(_kept(reason, run.folder, command)) from error
+    elif isinstance(error, OSError):
         raise click.ClickException(_kept(_reason(error), run.folder, command)) from error
-    except (FloatingPointError, ValueError) as error:
+    elif isinstance(error, (FloatingPointError, ValueError)):
         raise click.ClickException(str(error)) from error
-    click.echo(f"run folder: {run.folder}")
 
 
 def _kept(reason: str, folder: Path, command: str) -> str:
