@@ -58,10 +58,8 @@ class Convolution final : public Op {
   }
   void run_unit(const Image& image, std::int64_t unit) const;
   void run_pass(const Pass& pass) const;
-  void write_int8(const Pass& pass, const Patch& patch, const Transform& transform,
-                  std::int8_t* output) const;
-  void write_floats(const Pass& pass, const Patch& patch, const Transform& transform,
-                    const float* addend, float* output) const;
+  void write_int8(const Pass& pass, std::int8_t* output) const;
+  void write_floats(const Pass& pass, const float* addend, float* output) const;
   void write_bits(std::uint32_t bits, std::uint32_t* pixel, int channel) const;
 
   Window rows_;  // as the file has them
@@ -87,10 +85,15 @@ struct Convolution::Image {
   void* output;
 };
 
+// Neighbouring positions of a block of channels. Along a row only the last three and `patch.input`
+// change.
 struct Convolution::Pass {
   const Image& image;
-  const std::uint32_t* input;  // of the first position
-  int block;
+  Patch patch;
+  const Transform transform;
+  const int block;
+  const int channel;  // the block's first
+  const int lanes;    // that have a channel
   int y;
   int x;
   int pixels;
@@ -180,65 +183,59 @@ void Convolution::run_unit(const Image& image, std::int64_t unit) const {
   const int passes = (width + most - 1) / most;
   for (int block = first; block < last; ++block) {
     const std::ptrdiff_t group = std::ptrdiff_t{filter_.group_of(block)} * filter_.group_words();
-    for (int pass = 0, x = 0; pass < passes; ++pass) {
-      const int pixels = (width - x + passes - pass - 1) / (passes - pass);
-      run_pass({image, image.input + plan_.start(y, x) + group, block, y, x, pixels});
-      x += pixels;
+    const Patch patch = {filter_.weights(block), nullptr, plan_.column_step(), offsets_.data(),
+                         static_cast<int>(offsets_.size()), plan_.segment_words()};
+    Pass pass = {image, patch, transform_.of(std::size_t{1} * block * filter_.kernel().lanes),
+                 block, filter_.channel_of(block), filter_.lanes_of(block), y, 0, 0};
+    for (int left = passes; left > 0; --left, pass.x += pass.pixels) {
+      pass.pixels = (width - pass.x + left - 1) / left;
+      pass.patch.input = image.input + plan_.start(y, pass.x) + group;
+      run_pass(pass);
     }
   }
 }
 
 void Convolution::run_pass(const Pass& pass) const {
-  const Patch patch = {filter_.weights(pass.block),
-                       pass.input,
-                       plan_.column_step(),
-                       offsets_.data(),
-                       static_cast<int>(offsets_.size()),
-                       plan_.segment_words()};
-  const int channel = filter_.channel_of(pass.block);
   const std::ptrdiff_t channels = filter_.channels_out();
   const std::int64_t pixel = std::int64_t{pass.y} * plan_.columns().output + pass.x;
-  const std::int64_t place = pixel * channels + channel;
+  const std::int64_t place = pixel * channels + pass.channel;
   const float* addend = pass.image.addend == nullptr ? nullptr : pass.image.addend + place;
   if (addend != nullptr) {  // fetched while bits are counted
     for (std::ptrdiff_t p = 0; p < pass.pixels; ++p) __builtin_prefetch(addend + p * channels);
   }
-  const Transform transform = transform_.of(std::size_t{1} * pass.block * filter_.kernel().lanes);
   if (type_ == Type::kBits) {
     std::uint32_t bits[kMostPixels];
-    filter_.kernel().to_bits[pass.pixels - 1](patch, transform, bits);
+    filter_.kernel().to_bits[pass.pixels - 1](pass.patch, pass.transform, bits);
     auto* to = static_cast<std::uint32_t*>(pass.image.output) + pixel * values_out();
     for (int p = 0; p < pass.pixels; ++p, to += values_out()) {
-      write_bits(bits[p], to, channel);
+      write_bits(bits[p], to, pass.channel);
     }
   } else if (type_ == Type::kInt8) {
-    write_int8(pass, patch, transform, static_cast<std::int8_t*>(pass.image.output) + place);
+    write_int8(pass, static_cast<std::int8_t*>(pass.image.output) + place);
   } else {
-    write_floats(pass, patch, transform, addend, static_cast<float*>(pass.image.output) + place);
+    write_floats(pass, addend, static_cast<float*>(pass.image.output) + place);
   }
 }
 
 // Whole blocks go where they belong at once; of a group's last block only the channels there are.
-void Convolution::write_int8(const Pass& pass, const Patch& patch, const Transform& transform,
-                             std::int8_t* output) const {
+void Convolution::write_int8(const Pass& pass, std::int8_t* output) const {
   const auto to_int8 = filter_.kernel().to_int8[pass.pixels - 1];
-  const int all = filter_.kernel().lanes, lanes = filter_.lanes_of(pass.block);
+  const int all = filter_.kernel().lanes, lanes = pass.lanes;
   const std::ptrdiff_t channels = filter_.channels_out();
   if (lanes == all) {
-    to_int8(patch, transform, output, channels);
+    to_int8(pass.patch, pass.transform, output, channels);
     return;
   }
   std::int8_t values[kMostPixels * kMostLanes];
-  to_int8(patch, transform, values, all);
+  to_int8(pass.patch, pass.transform, values, all);
   for (int p = 0; p < pass.pixels; ++p) {
     std::copy_n(values + p * all, lanes, output + p * channels);
   }
 }
 
-void Convolution::write_floats(const Pass& pass, const Patch& patch, const Transform& transform,
-                               const float* addend, float* output) const {
+void Convolution::write_floats(const Pass& pass, const float* addend, float* output) const {
   const auto to_float = filter_.kernel().to_float[pass.pixels - 1];
-  const int all = filter_.kernel().lanes, lanes = filter_.lanes_of(pass.block);
+  const int all = filter_.kernel().lanes, lanes = pass.lanes;
   const std::ptrdiff_t channels = filter_.channels_out();
   const float* zeros[kMostPixels];
   if (pad_with_zeros_) {
@@ -247,11 +244,11 @@ void Convolution::write_floats(const Pass& pass, const Patch& patch, const Trans
   }
   const float* const* found = pad_with_zeros_ ? zeros : nullptr;
   if (lanes == all) {
-    to_float(patch, transform, {found, addend, bounds_}, output, channels);
+    to_float(pass.patch, pass.transform, {found, addend, bounds_}, output, channels);
     return;
   }
   float values[kMostPixels * kMostLanes];
-  to_float(patch, transform, {found, nullptr, {}}, values, all);
+  to_float(pass.patch, pass.transform, {found, nullptr, {}}, values, all);
   for (int p = 0; p < pass.pixels; ++p) {
     for (int l = 0; l < lanes; ++l) {
       const float value = values[p * all + l];
