@@ -1,5 +1,7 @@
 """Ops against their definition, bit for bit, for every instruction set."""
 
+import functools
+
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter as LiteRt
@@ -24,14 +26,21 @@ def outputs(op, threads: int = 1) -> np.ndarray:
     return Interpreter(op.model(), num_threads=threads).predict(op.sample())
 
 
+@functools.cache
+def random_cases(seed):
+    """Convolutions with their files, samples and definitions' outputs, for all kernels alike."""
+    rng = np.random.default_rng(seed)
+    ops = [random_convolution(rng) for _ in range(RANDOM)]
+    samples = [op.sample() for op in ops]
+    return [(op, op.model(), x, op.expected(x)) for op, x in zip(ops, samples, strict=True)]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_random_convolutions(kernel, threads):
-    rng = np.random.default_rng(threads)
-    for _ in range(RANDOM):
-        op = random_convolution(rng)
-        result = outputs(op, threads)
-        assert result.dtype == op.expected(op.sample()).dtype
-        np.testing.assert_array_equal(result, op.expected(op.sample()), err_msg=str(op))
+    for op, model, x, expected in random_cases(threads):
+        result = Interpreter(model, num_threads=threads).predict(x)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected, err_msg=str(op))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 2), (2, 5)])
