@@ -36,6 +36,8 @@ from siman_larq.training import (
     text,
 )
 from siman_larq.training.callbacks import Averaged, Checkpoints
+from siman_larq.training.images import described
+from siman_larq.training.teacher import check_classes
 
 KERNEL = np.random.default_rng(0).normal(0.1, 1, (3, 3, 5, 4)).astype(np.float32)  # 45 a filter
 SHAPE = (8, 8, 4)
@@ -454,9 +456,79 @@ def test_float_network_teaches(tmp_path, monkeypatch):
     teach = Teacher.teach
     monkeypatch.setattr(Teacher, "teach", lambda *args: taught.append(teach(*args)))
     recipe = recipe_for("fashion_mnist_mini", teacher=str(tmp_path), **settings)
-    model = run.train(recipe, tmp_path / "run", run.load_images(recipe))
+    images = run.load_images(recipe)
+    model = run.train(recipe, tmp_path / "run", images)
     assert len(taught) == 1
     assert "compute_loss" not in vars(model)
+    # Nothing is left to learn, so a report that is made again needs no teacher.
+    (tmp_path / "model.keras").unlink()
+    run.train(recipe, tmp_path / "run", images)
+
+
+def test_a_teacher_of_other_classes_or_images(tmp_path):
+    data_set = {"picture_size": [28, 28], "is_grey": True, "class_names": ["cat", "dog"]}
+    path = tmp_path / "input.json"
+    path.write_text(json.dumps(data_set | {"is_more": 1}))
+    check_classes(str(tmp_path), data_set)
+    check_classes(str(path), data_set | {"class_names": ["a"]})  # of a file nothing is known
+    for other, message in [
+        ({"class_names": ["cat", "rat"]}, r"class_names\[1\]='dog', and .* this run 'rat'; give"),
+        ({"class_names": ["dog", "cat"]}, r"has class_names\[0\]='cat', and"),
+        ({"class_names": ["cat"]}, r"has class_names=\['cat', 'dog'\], and"),
+        ({"is_grey": False}, r"has is_grey=True, and the data set of this run False"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            check_classes(str(tmp_path), data_set | other)
+    for damaged in ("{", "[]", "3", '["a"]'):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match="input.json|class_names|picture_size"):
+            check_classes(str(tmp_path), data_set)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"no input\.json that says what its classes are.*ended"):
+        check_classes(str(tmp_path), data_set)
+
+
+def test_a_new_run_knows_its_teacher_s_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+    settings = {"epochs": 1, "batch_size": 16, "train_examples": 16, "test_examples": 8}
+    recipe = recipe_for("fashion_mnist_mini", teacher=str(tmp_path), **settings)
+    shallow.network().save(tmp_path / "model.keras")
+    images = run.load_images(recipe)
+    theirs = described(images, (32, 32, 3))
+    theirs["class_names"] = theirs["class_names"][::-1]
+    (tmp_path / "input.json").write_text(json.dumps(theirs))
+    with pytest.raises(
+        ValueError, match=r"class_names\[0\]='Ankle boot', and the data set of this"
+    ):
+        run.create(recipe, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "input.json").write_text(json.dumps(described(images, (32, 32, 3))))
+    assert run.create(recipe, tmp_path / "runs").folder.is_dir()
+
+
+def test_a_run_goes_on_with_its_own_teacher(tmp_path):
+    def network(seed):
+        start = tf.keras.initializers.RandomNormal(seed=seed)
+        layers = [tf.keras.Input((5,)), tf.keras.layers.Dense(4, kernel_initializer=start)]
+        made = tf.keras.Sequential(layers)
+        made.compile("sgd", "mse")
+        return made
+
+    def kept(is_chief=True):
+        teacher = Teacher(str(tmp_path))
+        teacher.teach(network(3))
+        teacher.keep(tmp_path, is_chief)
+
+    network(1).save(tmp_path / "model.keras")
+    kept(is_chief=False)
+    assert not (tmp_path / "teacher.json").exists()
+    kept()
+    kept()
+    network(1).save(tmp_path / "model.keras")  # as by a report that is made again
+    kept(is_chief=False)
+    network(2).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="began with another teacher than .* holds now"):
+        kept()
 
 
 # Recipes.

@@ -2,11 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from siman_larq import data
+from siman_larq.data.images import ImageShape
 from siman_larq.files import write_atomically
 
-__all__ = ["same_images"]
+__all__ = ["described", "same_images"]
+
+
+def described(images: data.ImageSource, image_shape: ImageShape) -> dict[str, Any]:
+    """How test images are prepared and what their classes are called, as in `input.json`."""
+    return images.input_settings(image_shape) | {"class_names": list(images.class_names)}
 
 
 def same_images(folder: Path, images: data.ImageSource, is_chief: bool) -> None:

@@ -23,6 +23,7 @@ from siman_larq.conversion.metadata import add_input_settings
 from siman_larq.conversion.proof import small_map_layers
 from siman_larq.files import write_atomically
 from siman_larq.training import pictures, text
+from siman_larq.training.images import described
 from siman_larq.training.machine import machine
 from siman_larq.training.progress import say
 from siman_larq.training.recipe import Recipe, evaluation_batch
@@ -66,7 +67,7 @@ def finish(
     model.save(folder / "model.partial.keras")
     (folder / "model.partial.keras").replace(folder / "model.keras")
     shape = model.input_shape[1:]
-    settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
+    settings = described(images, shape)
     write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
     say(f"Testing on {images.test_count:,} {text.tested_on(asdict(recipe))}.")
     tested = answers(model, images, evaluation_batch(recipe))

@@ -16,12 +16,12 @@ from siman_larq.training.applications import CACHED
 from siman_larq.training.callbacks import Averaged, Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
 from siman_larq.training.folder import RECIPE, check_folder, claimed, epochs_done, new_folder
-from siman_larq.training.images import same_images
+from siman_larq.training.images import described, same_images
 from siman_larq.training.network import build_model, image_shape
 from siman_larq.training.progress import Progress, Stopwatch, say
 from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.report import finish
-from siman_larq.training.teacher import Teacher
+from siman_larq.training.teacher import Teacher, check_classes
 from siman_larq.training.zoo_recipes import schedule
 
 __all__ = ["Run", "create", "load_images", "reopen", "train"]
@@ -83,10 +83,13 @@ def _train_step(
     with strategy.scope():
         model = build_model(recipe, images.num_classes, images.train_count, experiment, is_real)
         checkpoints = Checkpoints(model, folder, chief, log.flipped)
-        if recipe.teacher is not None:
-            Teacher(recipe.teacher, recipe.temperature).teach(model)
     done, end = checkpoints.restore(), recipe.real_epochs if is_real else recipe.epochs
     if done < end:
+        if recipe.teacher is not None:
+            with strategy.scope():
+                teacher = Teacher(recipe.teacher, recipe.temperature)
+                teacher.teach(model)
+            teacher.keep(folder, chief)
         # Real weights have no code to write down.
         written = [Stopwatch(), checkpoints] if is_real else [Stopwatch(), log, checkpoints]
         callbacks = [*_settings(recipe, experiment, is_real), *written]
@@ -282,6 +285,7 @@ def _check(
     model = build_model(recipe, images.num_classes, images.train_count, experiment)
     if recipe.teacher is not None:
         Teacher(recipe.teacher, recipe.temperature).teach(model)
+        check_classes(recipe.teacher, described(images, image_shape(recipe)))
     # So that layers without a name get the same ones when they are built to be trained.
     tf.keras.backend.reset_uids()
 

@@ -1,17 +1,62 @@
 """Distillation: a network that is trained on what another one answers."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from siman_larq.files import write_atomically
 from siman_larq.training.applications import check_resnet, resnet
 from siman_larq.training.network import gives_softmax
 
-__all__ = ["Teacher"]
+__all__ = ["Teacher", "check_classes"]
 
 _TINY = 1e-7
+
+
+def check_classes(source: str, settings: Mapping[str, Any]) -> None:
+    """Refuses a run as the teacher of images that it does not know.
+
+    Of a file of weights nothing tells what its classes are called.
+
+    # Arguments
+        source: The teacher, as for `Teacher`.
+        settings: What `input.json` will hold of the run that is taught.
+
+    # Raises
+        ValueError: when the teacher's classes, or how its images are prepared, are others.
+    """
+    if Path(source).is_file():
+        return
+    try:
+        theirs = dict(json.loads((Path(source) / "input.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"teacher={source!r} has no input.json that says what its classes are ({error}); give "
+            "the folder of a run that has ended."
+        ) from error
+    for name, ours in settings.items():
+        other = theirs.get(name)
+        if other == ours:
+            continue
+        if name == "class_names" and isinstance(other, list) and len(other) == len(ours):
+            n = next(
+                n for n, pair in enumerate(zip(other, ours, strict=True)) if pair[0] != pair[1]
+            )
+            name, other, ours = f"{name}[{n}]", other[n], ours[n]
+        raise ValueError(
+            f"teacher={source!r} has {name}={_short(other)}, and the data set of this run "
+            f"{_short(ours)}; give a teacher of the same data set."
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class Teacher:
@@ -78,6 +123,25 @@ class Teacher:
             return tf.add_n([loss, *model.losses]) / replicas
 
         model.compute_loss = compute_loss
+
+    def keep(self, folder: Path, is_chief: bool) -> None:
+        """Keeps in a run folder who teaches the run, after `teach`, and refuses another one later.
+
+        # Raises
+            ValueError: when the run began with a teacher of other weights.
+        """
+        digest = hashlib.sha256()
+        for array in self._model.get_weights():
+            digest.update(np.ascontiguousarray(array).tobytes())
+        path, found = folder / "teacher.json", {"sha256": digest.hexdigest()}
+        if not path.is_file():
+            if is_chief:
+                write_atomically(path, json.dumps(found) + "\n")
+        elif path.read_text() != json.dumps(found) + "\n":
+            raise ValueError(
+                f"The run in {folder} began with another teacher than {self._source} holds now: "
+                f"put its weights back as they were, or start a new run. ({path} tells them apart.)"
+            )
 
     def _loss(self, images: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         answers = _logits(self._model)(self._model(images, training=False))
