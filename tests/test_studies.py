@@ -504,6 +504,36 @@ def test_missing_and_diverged_runs_are_said(study):
     assert "1 of its 6 runs are missing" in text
 
 
+def test_rows_of_other_settings_are_refused(study, tmp_path):
+    """An edited study would else show its old runs under the new settings."""
+    rows = [row for run in study.runs() for row in rows_of(run, 0.5)]
+    write_rows(study.results / "epochs.csv", rows)
+    write_report(study, NOTHING)
+    kept = json.loads((study.results / "settings.json").read_text())
+    assert kept["main 01"]["levels"] == [0, 1]
+    assert "levels" not in kept["main pm1"]  # the default
+    write_report(written(tmp_path, TINY), NOTHING)
+    more = written(tmp_path, TINY.replace('name = "01"', 'name = "01"\nkernel_rate = 0.5'))
+    other = (
+        r"epochs\.csv has runs of arm 01 \(main\) .*\(kernel_rate=1\.0, not 0\.5\): put those back"
+    )
+    with pytest.raises(ValueError, match=other):
+        write_report(more, NOTHING)
+    with pytest.raises(ValueError, match=other):
+        carry_out(more, tmp_path / "runs", Selection())
+    fewer = written(tmp_path, TINY.replace("levels = [0, 1]", ""))
+    with pytest.raises(ValueError, match=r"levels=\[0, 1\], not \(-1, 1\)"):
+        write_report(fewer, NOTHING)
+    # Rows without settings, as of an older release, are taken for those of the study.
+    (study.results / "settings.json").unlink()
+    write_report(more, NOTHING)
+    assert "kernel_rate" in (study.results / "settings.json").read_text()
+    for damaged in ("{", "[]", '{"main 01": 3}'):
+        (study.results / "settings.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"settings\.json is damaged"):
+            write_report(more, NOTHING)
+
+
 def test_nothing_to_report(study):
     with pytest.raises(ValueError, match="Nothing of .* has been run"):
         write_report(study, NOTHING)
@@ -580,6 +610,7 @@ def test_runs_are_made_once(tmp_path, monkeypatch):
 
     # A study that was changed meanwhile does not take old runs for its own.
     changed = written(tmp_path, TINY.replace("batch_size = 16", "batch_size = 8"))
+    shutil.rmtree(study.results)
     with pytest.raises(ValueError, match=r"another recipe.*batch_size=16, not 8"):
         carry_out(changed, output, Selection())
 

@@ -11,12 +11,14 @@ from siman_larq import data
 from siman_larq.files import write_atomically
 from siman_larq.studies.plan import PHASES, PlannedRun, Study, choose
 from siman_larq.studies.rows import Row, Rows, merged, read_rows
+from siman_larq.studies.settings import check_settings
 from siman_larq.training.folder import (
     HISTORY,
     RECIPE,
     FolderBusyError,
     check_folder,
     claimed,
+    differences,
     epochs_done,
 )
 from siman_larq.training.images import same_images
@@ -104,13 +106,15 @@ def collected(study: Study, output: Path) -> list[Row]:
         Rows of runs that have ended.
 
     # Raises
-        ValueError: naming the folder, when a run with another recipe is in it.
+        ValueError: naming the folder, when a run with another recipe is in it, or the arm, when
+            its rows in epochs.csv were made with other settings.
     """
-    rows = read_rows(study.results / "epochs.csv")
+    kept = rows = read_rows(study.results / "epochs.csv")
     known: list[PlannedRun] = []
     # What the trials of the choice gave makes further runs known.
     while len(runs := study.runs(rows)) > len(known):
         known = runs
+        check_settings(study, runs, kept)
         rows = merged(rows, [row for run in known for row in rows_of(study, run, output)])
     return rows
 
@@ -153,14 +157,10 @@ def _machine_of(folder: Path) -> str:
 
 
 def _check_same(folder: Path, recipe: Recipe) -> None:
-    kept = Recipe.load(folder / RECIPE)
-    names = [name for name, value in vars(recipe).items() if getattr(kept, name) != value]
-    if names:
-        differences = ", ".join(
-            f"{name}={getattr(kept, name)!r}, not {getattr(recipe, name)!r}" for name in names
-        )
+    other = differences(vars(Recipe.load(folder / RECIPE)), vars(recipe))
+    if other:
         raise ValueError(
-            f"{folder} holds a run with another recipe than the study has now ({differences}); "
+            f"{folder} holds a run with another recipe than the study has now ({other}); "
             "give another --output, or move that folder away."
         )
 

@@ -15,6 +15,7 @@ from siman_larq.studies.decisions import peak_of
 from siman_larq.studies.findings import Comparison, Findings, find
 from siman_larq.studies.plan import Study
 from siman_larq.studies.rows import Rows, by_run, write_rows
+from siman_larq.studies.settings import keep_settings
 
 __all__ = ["write_report"]
 
@@ -23,7 +24,8 @@ _PHASES = {"main": "Runs", "combine": "Arms put together", "final": "Finals"}
 
 
 def write_report(study: Study, output: Path) -> str:
-    """Collects what has been run, and writes epochs.csv, report.md, summary.json and pictures.
+    """Collects what has been run, and writes epochs.csv, settings.json, report.md, summary.json
+    and pictures.
 
     # Arguments
         study: A study.
@@ -43,6 +45,7 @@ def write_report(study: Study, output: Path) -> str:
             f"{output / study.name} has a run that ended."
         )
     write_rows(study.results / "epochs.csv", rows)
+    keep_settings(study, study.runs(rows), rows)
     found = find(study, rows)
     drawn = _draw(found, study.results)
     write_atomically(study.results / "summary.json", _json(found))

@@ -5,10 +5,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from siman_larq.choices import FOLDER
 from siman_larq.files import PARTIAL
@@ -22,6 +22,7 @@ __all__ = [
     "FolderBusyError",
     "check_folder",
     "claimed",
+    "differences",
     "epochs_done",
     "new_folder",
 ]
@@ -35,6 +36,15 @@ _LONGEST = 60
 
 class FolderBusyError(ValueError):
     """Another process is at work in a run folder."""
+
+
+def differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Of settings by name those that are not the same any more; empty if all are."""
+    return ", ".join(
+        f"{name}={kept.get(name)!r}, not {value!r}"
+        for name, value in now.items()
+        if kept.get(name) != value
+    )
 
 
 def new_folder(recipe: Recipe, parent: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import shlex
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,14 @@ from siman_larq.callbacks import ClipAnnealing
 from siman_larq.training.applications import CACHED
 from siman_larq.training.callbacks import Averaged, Checkpoints
 from siman_larq.training.distribution import distributed, evaluation, is_chief, make_strategy
-from siman_larq.training.folder import RECIPE, check_folder, claimed, epochs_done, new_folder
+from siman_larq.training.folder import (
+    RECIPE,
+    check_folder,
+    claimed,
+    differences,
+    epochs_done,
+    new_folder,
+)
 from siman_larq.training.images import described, same_images
 from siman_larq.training.network import build_model, image_shape
 from siman_larq.training.progress import Progress, Stopwatch, say
@@ -262,14 +269,10 @@ def _is_trained(recipe: Recipe, folder: Path) -> bool:
 
 
 def _check_same(folder: Path, recipe: Recipe) -> None:
-    kept = Recipe.load(folder / RECIPE)
-    names = [f.name for f in fields(Recipe) if getattr(kept, f.name) != getattr(recipe, f.name)]
-    if names:
-        differences = ", ".join(
-            f"{name}={getattr(kept, name)!r}, not {getattr(recipe, name)!r}" for name in names
-        )
+    other = differences(vars(Recipe.load(folder / RECIPE)), vars(recipe))
+    if other:
         raise ValueError(
-            f"{folder} holds a run with another recipe ({differences}); give another --run-dir, or "
+            f"{folder} holds a run with another recipe ({other}); give another --run-dir, or "
             f"go on with that run: --resume {shlex.quote(str(folder))}"
         )
 
