@@ -34,6 +34,7 @@ from siman_larq.callbacks import ClipAnnealing, percentile_clips
 from siman_larq.studies.plan import PlannedRun
 from siman_larq.studies.reading import read
 from siman_larq.studies.rows import read_rows
+from siman_larq.studies.settings import check_settings
 from siman_larq.training.network import build_model
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.run import load_images
@@ -183,8 +184,9 @@ def main(what: tuple[Path, ...], output: Path, flips: bool) -> None:
             continue
         study = read(path)
         rows = read_rows(study.results / "epochs.csv")
-        ended = {row.run for row in rows}
-        for run in tqdm([run for run in study.runs(rows) if run[:4] not in ended], study.name):
+        runs, ended = study.runs(rows), {row.run for row in rows}
+        check_settings(study, runs, rows)
+        for run in tqdm([run for run in runs if run[:4] not in ended], study.name):
             bundle.add(study.name, run)
     bundle.write()
 
