@@ -30,13 +30,11 @@ def check_settings(study: Study, runs: Iterable[PlannedRun], rows: Rows) -> None
     # Raises
         ValueError: naming arm and settings.
     """
-    kept, made = _read(study.results / _FILE), {row.run for row in rows}
-    for run in runs:
-        name, now = _name(run), _settings(run.recipe)
-        if run[:4] not in made or name not in kept:
-            continue
-        other = differences(_DEFAULTS | kept[name], _DEFAULTS | now)
-        if other:
+    kept = _read(study.results / _FILE)
+    for run in _made(runs, rows):
+        now = _settings(run.recipe)
+        then = kept.get(_name(run), now)
+        if other := differences(_DEFAULTS | then, _DEFAULTS | now):
             raise ValueError(
                 f"{study.results / 'epochs.csv'} has runs of arm {run.arm} ({run.phase}) that were "
                 f"made with other settings than {study.path} has now ({other}): put those back, or "
@@ -46,10 +44,14 @@ def check_settings(study: Study, runs: Iterable[PlannedRun], rows: Rows) -> None
 
 def keep_settings(study: Study, runs: Iterable[PlannedRun], rows: Rows) -> None:
     """Writes with which settings the runs were made of which there are rows."""
-    made = {row.run for row in rows}
     kept = _read(study.results / _FILE)
-    kept |= {_name(run): _settings(run.recipe) for run in runs if run[:4] in made}
+    kept |= {_name(run): _settings(run.recipe) for run in _made(runs, rows)}
     write_atomically(study.results / _FILE, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def _made(runs: Iterable[PlannedRun], rows: Rows) -> list[PlannedRun]:
+    made = {row.run for row in rows}
+    return [run for run in runs if run[:4] in made]
 
 
 def _name(run: PlannedRun) -> str:

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from siman_larq.files import write_atomically
@@ -49,14 +49,9 @@ def check_classes(source: str, settings: Mapping[str, Any]) -> None:
             )
             name, other, ours = f"{name}[{n}]", other[n], ours[n]
         raise ValueError(
-            f"teacher={source!r} has {name}={_short(other)}, and the data set of this run "
-            f"{_short(ours)}; give a teacher of the same data set."
+            f"teacher={source!r} has {name}={reprlib.repr(other)}, and the data set of this run "
+            f"{reprlib.repr(ours)}; give a teacher of the same data set."
         )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class Teacher:
@@ -132,12 +127,12 @@ class Teacher:
         """
         digest = hashlib.sha256()
         for array in self._model.get_weights():
-            digest.update(np.ascontiguousarray(array).tobytes())
-        path, found = folder / "teacher.json", {"sha256": digest.hexdigest()}
+            digest.update(array.tobytes())
+        path, found = folder / "teacher.json", json.dumps({"sha256": digest.hexdigest()}) + "\n"
         if not path.is_file():
             if is_chief:
-                write_atomically(path, json.dumps(found) + "\n")
-        elif path.read_text() != json.dumps(found) + "\n":
+                write_atomically(path, found)
+        elif path.read_text() != found:
             raise ValueError(
                 f"The run in {folder} began with another teacher than {self._source} holds now: "
                 f"put its weights back as they were, or start a new run. ({path} tells them apart.)"
