@@ -1,16 +1,21 @@
 """Studies on a GPU: an epoch as one program of XLA is an epoch of `siman_larq.training`."""
 
 import csv
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from siman_larq import SiMaNConv2D, data, order_statistics
+from siman_larq.studies import carry_out
+from siman_larq.studies.reading import read
 from siman_larq.studies.rows import read_rows
+from siman_larq.studies.settings import settings_of
 from siman_larq.training import network, recipe_for, train
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "studies" / "compiled"))
@@ -89,6 +94,31 @@ def test_a_recipe_that_is_trained_otherwise_is_refused(recipe):
         Epoch(recipe, images)
 
 
+ONE = """
+title = "One"
+claim = "It is the best."
+test = "t-test"
+seeds = [0, 1]
+
+[recipe]
+dataset = "fashion_mnist_mini"
+train_examples = 10
+epochs = 2
+held_out = 10
+warmup_epochs = 0
+kernel_rate = 3.0
+
+[[arms]]
+name = "a"
+
+[[tests]]
+kind = "predicted"
+says = "it is as good as the others'"
+arm = "a"
+value = 0.85
+"""
+
+
 class Constant:
     """In place of a program: every epoch is the same."""
 
@@ -105,7 +135,10 @@ class Constant:
         return [np.array([1.0, 0.5, 2.0, 2.0]), np.arange(len(images[2])) < 5, *state]
 
 
-def test_rows_come_back(tmp_path):
+@pytest.fixture
+def lines(tmp_path):
+    """What comes back of two runs of a study, as JSON lines."""
+    (tmp_path / "one.toml").write_text(ONE)
     images = {name: np.zeros([20, 1]) for name in export.IMAGES}
     arrays = {
         "w": np.array([[3.0], [-1], [2], [0]]),
@@ -116,16 +149,58 @@ def test_rows_come_back(tmp_path):
     job |= {"rates": [0.1, 0.05], "clips": [0, 0], "count": 10, "held_out": 10, "every": 1}
     job |= {"state": ["w", "c", "m"], "keep": True, "counts_flips": True}
     out = tmp_path / "rows.jsonl"
-    for seed in (0, 1):
-        compute.carry_out(job | {"seed": seed}, {"p": Constant()}, images, arrays, out)
-    lines = out.read_text().splitlines()
-    # The second run was cut off.
-    out.write_text("\n".join(lines[:3]) + "\n")
-    collect.main([str(out), "--studies", str(tmp_path)], standalone_mode=False)
-    rows = read_rows(tmp_path / "results" / "one" / "epochs.csv")
+    for run in read(tmp_path / "one.toml").runs(()):
+        given = job | {"seed": run.seed, "settings": settings_of(run.recipe)}
+        compute.carry_out(given, {"p": Constant()}, images, arrays, out)
+    return out.read_text().splitlines()
+
+
+def collected(tmp_path, lines):
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    collect.main([str(tmp_path / "rows.jsonl"), "--studies", str(tmp_path)], standalone_mode=False)
+    return read_rows(tmp_path / "results" / "one" / "epochs.csv")
+
+
+def test_rows_come_back(lines, tmp_path):
+    rows = collected(tmp_path, lines[:3])  # the second run was cut off
     assert [(row.seed, row.epoch) for row in rows] == [(0, 0), (0, 1)]
     last = rows[-1]
     assert (last.loss, last.val_accuracy, last.flips, last.never_flipped) == (1, 0.5, 0.5, 0.75)
     assert last.entropy == 1
     assert np.load(tmp_path / "weights-one-main-a-0.npz")["arr_0"].shape == (4, 1)
     assert json.loads(lines[0])["val_loss"] is None
+    assert len(collected(tmp_path, lines)) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("kernel_rate = 3.0\n", "", r"Arm a \(main\), seed 0, .*\(.*kernel.rate.*3\.0"),
+        ("seeds = [0, 1]", "seeds = [0, 2]", r"has no run of arm a \(main\) with seed 1"),
+    ],
+    ids=["setting", "seed"],
+)
+def test_rows_of_a_study_that_was_edited_do_not_come_back(lines, tmp_path, old, new, message):
+    """They would be shown as runs of what the study says now."""
+    (tmp_path / "one.toml").write_text(ONE.replace(old, new))
+    with pytest.raises(click.ClickException, match=message):
+        collected(tmp_path, lines)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_study_that_is_edited_later_does_not_show_them(lines, tmp_path):
+    collected(tmp_path, lines)
+    (tmp_path / "one.toml").write_text(ONE.replace("kernel_rate = 3.0\n", ""))
+    with pytest.raises(ValueError, match="kernel_rate"):
+        carry_out.collected(read(tmp_path / "one.toml"), tmp_path / "runs")
+
+
+def test_a_single_run_comes_back_under_its_recipe_alone(recipe, lines, tmp_path):
+    rows = [json.loads(line) for line in lines[:1]]
+    for row in rows:
+        row |= {"arm": recipe.model, "seed": recipe.seed, "epochs": 1}
+        row |= {"settings": settings_of(recipe)}
+    other = dataclasses.replace(recipe, kernel_rate=3.0)
+    with pytest.raises(click.ClickException, match=r"kernel_rate=1\.0, not 3\.0"):
+        collect.make_run(other, tmp_path / "no.npz", rows, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

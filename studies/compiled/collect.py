@@ -21,7 +21,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import click
 import numpy as np
 
-from siman_larq.studies.rows import Row, merged, read_rows, write_rows
+from siman_larq.cli.start import one_sentence
+from siman_larq.studies.reading import read
+from siman_larq.studies.rows import Key, Row, merged, read_rows, write_rows
+from siman_larq.studies.settings import (
+    check_found,
+    check_settings,
+    differing,
+    keep_settings,
+    settings_of,
+)
 from siman_larq.training.network import build_model
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.run import load_images
@@ -30,7 +39,7 @@ _FILE = click.Path(path_type=Path, exists=True)
 _STUDIES = Path(__file__).resolve().parents[1]
 # As Keras' callbacks name them.
 _NAMES = {"learning_rate": "lr"}
-_NOT_FIGURES = ("study", "phase", "arm", "seed", "setting", "machine", "epochs")
+_NOT_FIGURES = ("study", "phase", "arm", "seed", "setting", "settings", "machine", "epochs")
 
 
 @click.command()
@@ -46,27 +55,43 @@ def main(files: tuple[Path, ...], studies: Path, run: Path | None, **given: Path
         for line in file.read_text().splitlines():
             row = json.loads(line)
             found[row["study"]].append(row)
-    if run is not None:
-        make_run(Recipe.load(given["recipe"]), given["weights"], found["run"], run)
-        return
-    for study, rows in found.items():
-        path = studies / "results" / study / "epochs.csv"
-        whole = [_row(row) for row in ended(rows)]
-        write_rows(path, merged(read_rows(path), whole))
-        click.echo(f"{path}: {len({row.run for row in whole})} runs")
+    with one_sentence(ValueError, OSError):
+        if run is not None:
+            make_run(Recipe.load(given["recipe"]), given["weights"], found["run"], run)
+            return
+        for name, rows in found.items():
+            click.echo(bring_back(studies, name, ended(rows)))
+
+
+def bring_back(studies: Path, name: str, rows: list[dict[str, Any]]) -> str:
+    """Puts rows into the epochs.csv of a study, if they were made with its settings."""
+    study = read(studies / f"{name}.toml")
+    path = study.results / "epochs.csv"
+    kept, whole = read_rows(path), [_row(row) for row in rows]
+    together = merged(kept, whole)
+    runs = study.runs(together)
+    check_settings(study, runs, kept)
+    check_found(study, runs, {_run(row): row["settings"] for row in rows})
+    write_rows(path, together)
+    keep_settings(study, runs, together)
+    return f"{path}: {len({row.run for row in whole})} runs"
 
 
 def ended(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of runs that ended, or diverged."""
-    runs: dict[Any, list[dict[str, Any]]] = collections.defaultdict(list)
+    runs: dict[Key, list[dict[str, Any]]] = collections.defaultdict(list)
     for row in rows:
-        runs[tuple(row[key] for key in ("phase", "arm", "seed", "setting"))].append(row)
+        runs[_run(row)].append(row)
     return [
         row
         for own in runs.values()
         if len(own) == own[0]["epochs"] or not np.isfinite(own[-1]["loss"])
         for row in own
     ]
+
+
+def _run(values: dict[str, Any]) -> Key:
+    return values["phase"], values["arm"], values["seed"], values["setting"]
 
 
 def _row(values: dict[str, Any]) -> Row:
@@ -80,6 +105,10 @@ def make_run(recipe: Recipe, weights: Path, rows: list[dict[str, Any]], folder: 
     own = sorted(ended(own), key=lambda row: row["epoch"])
     if len(own) != recipe.epochs:
         raise click.ClickException(f"The run has {len(own)} of {recipe.epochs} epochs.")
+    if other := differing(own[0]["settings"], settings_of(recipe)):
+        raise click.ClickException(
+            f"The run was made with other settings than its recipe ({other})."
+        )
     kept = np.load(weights)
     model = build_model(recipe, load_images(recipe).num_classes)
     model.set_weights([kept[name] for name in kept.files])

@@ -109,7 +109,7 @@ def carry_out(
         scalars = np.int64(job["seed"]), np.int64(epoch), np.float32(rate), np.float32(clip)
         figures, right, *state = programs[names[epoch]].epoch(given, state, *scalars)
         loss, accuracy, val_loss, flips = map(float, np.asarray(figures))
-        row = {key: job[key] for key in ("study", "phase", "arm", "seed", "setting")}
+        row = {key: job[key] for key in ("study", "phase", "arm", "seed", "setting", "settings")}
         row |= {
             "epochs": len(names),
             "epoch": epoch,

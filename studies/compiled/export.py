@@ -31,10 +31,11 @@ from tqdm import tqdm
 
 from siman_larq import data
 from siman_larq.callbacks import ClipAnnealing, percentile_clips
+from siman_larq.cli.start import one_sentence
 from siman_larq.studies.plan import PlannedRun
 from siman_larq.studies.reading import read
 from siman_larq.studies.rows import read_rows
-from siman_larq.studies.settings import check_settings
+from siman_larq.studies.settings import check_settings, settings_of
 from siman_larq.training.network import build_model
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.run import load_images
@@ -104,6 +105,7 @@ class Bundle:
             {
                 "programs": names,
                 "study": study,
+                "settings": settings_of(recipe),
                 **dict(zip(("phase", "arm", "seed", "setting"), run[:4], strict=True)),
                 "rates": [recipe.learning_rate_at(e) for e in range(epochs)],
                 "clips": clips,
@@ -166,16 +168,7 @@ def _in_memory(recipe: Recipe) -> data.ImageData:
     return source.data
 
 
-@click.command(context_settings={"show_default": True})
-@click.argument("what", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The new folder.")
-@click.option("--flips/--no-flips", default=True, help="Whether to compare codes at every step.")
-def main(what: tuple[Path, ...], output: Path, flips: bool) -> None:
-    """Exports what is known by now of WHAT, and not in an epochs.csv.
-
-    WHAT are studies, as TOML, or recipes of single runs, as JSON, all of one data set.
-    """
-    bundle = Bundle(output, flips)
+def _export(what: tuple[Path, ...], bundle: Bundle) -> None:
     for path in what:
         if path.suffix == ".json":
             recipe = Recipe.load(path)
@@ -189,6 +182,19 @@ def main(what: tuple[Path, ...], output: Path, flips: bool) -> None:
         for run in tqdm([run for run in runs if run[:4] not in ended], study.name):
             bundle.add(study.name, run)
     bundle.write()
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("what", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The new folder.")
+@click.option("--flips/--no-flips", default=True, help="Whether to compare codes at every step.")
+def main(what: tuple[Path, ...], output: Path, flips: bool) -> None:
+    """Exports what is known by now of WHAT, and not in an epochs.csv.
+
+    WHAT are studies, as TOML, or recipes of single runs, as JSON, all of one data set.
+    """
+    with one_sentence(ValueError, OSError):
+        _export(what, Bundle(output, flips))
 
 
 if __name__ == "__main__":
