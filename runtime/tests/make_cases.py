@@ -4,8 +4,12 @@ Usage: make_cases.py FILE [single ops] [networks]; needs larq-compute-engine and
 The oracle is LCE's indirect kernel: the only one that runs all options.
 """
 
+import contextlib
+import io
 import os
 import sys
+import tempfile
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -18,6 +22,14 @@ import numpy as np
 import tensorflow as tf
 from larq_compute_engine.tflite.python.interpreter import Interpreter
 from tflite_models import random_convolution, random_pool
+
+
+def converted(model: tf.keras.Model, **options: Any) -> bytes:
+    """LCE's file of a model, without what `lce.convert_keras_model` saves for a later training."""
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.export(folder)
+        return lce.convert_saved_model(folder, **options)
 
 
 def lce_outputs(model: bytes, x: np.ndarray) -> np.ndarray:
@@ -97,7 +109,7 @@ class Networks:
                 "inference_output_type": tf.int8,
                 "experimental_default_int8_range": (-6.0, 6.0),
             }
-        content = lce.convert_keras_model(model, **options)
+        content = converted(model, **options)
         shape = (2 * inputs.shape[0], *size, channels)
         sample = self.rng.normal(0, 1, shape).astype(np.float32)
         if self.is_int8:
