@@ -43,4 +43,4 @@ if [ "$wanted" != "$(cat "$folder/packages" 2>/dev/null || true)" ]; then
   echo "$wanted" >"$folder/packages"
 fi
 exec qemu-aarch64-static -L "$root" -E PYTHONHOME="$root/usr" -E PYTHONPATH="$site" \
-  -E PYTHONDONTWRITEBYTECODE=1 "$root/usr/bin/python$python" "$@"
+  -U PYTHONDONTWRITEBYTECODE -E PYTHONPYCACHEPREFIX="$folder/bytecode" "$root/usr/bin/python$python" "$@"
