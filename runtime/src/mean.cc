@@ -41,8 +41,9 @@ class MeanOp final : public Op {
       for (std::int64_t i = 0; i < outer_; ++i) means[i] = sum(values + i * rows_) * share;
       return;
     }
+    const std::int64_t grain = rows_ * columns_ <= kernel_.values_alone ? columns_ : kColumns;
     for (std::int64_t i = 0; i < outer_; ++i, values += rows_ * columns_, means += columns_) {
-      workspace.pool.run(columns_, kColumns, [&](std::int64_t begin, std::int64_t end) {
+      workspace.pool.run(columns_, grain, [&](std::int64_t begin, std::int64_t end) {
         kernel_.add_rows(values + begin, rows_, columns_, end - begin, means + begin);
         for (std::int64_t c = begin; c < end; ++c) means[c] *= share;
       });

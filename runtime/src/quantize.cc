@@ -73,9 +73,10 @@ class Quantize final : public Op {
   // Of a sample, or of all where they have no thresholds.
   void pack_rows(const void* input, std::int64_t first, float threshold, std::uint32_t* words,
                  ThreadPool& pool) const {
-    const std::int64_t row_words = words_for(channels_);
-    const std::int64_t grain = std::max<std::int64_t>(kGrain / row_words, 1);
-    pool.run(rows_ / samples_, grain, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t row_words = words_for(channels_), rows = rows_ / samples_;
+    const bool is_alone = type_ == Type::kFloat32 && rows * channels_ <= kernel_.values_alone;
+    const std::int64_t grain = is_alone ? rows : std::max<std::int64_t>(kGrain / row_words, 1);
+    pool.run(rows, grain, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t from = (first + begin) * channels_;
       std::uint32_t* to = words + begin * row_words;
       if (type_ == Type::kFloat32) {

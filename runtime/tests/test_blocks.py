@@ -225,6 +225,22 @@ def test_blocks(kernel, threads, monkeypatch):
         np.testing.assert_array_equal(apart.traced[node], bits)
 
 
+def test_large_maps_are_shared_among_threads(kernel):
+    """Up to 65,536 values, as in the other tests, one thread takes by itself."""
+    layer = Convolution(height=40, width=44, channels=64, filters=32, kernel=(1, 1))
+    b = Builder()
+    x = b.tensor(layer.shape, FLOAT)
+    content = b.build([x], [layer.append(b, centred(b, x))])
+    values = np.random.default_rng(5).integers(-8, 9, layer.shape).astype(np.float32) / 4
+    outputs = []
+    for threads in (1, 3):
+        interpreter = Interpreter(content, num_threads=threads, trace=True)
+        outputs.append(interpreter.predict(values))
+        (bits,) = interpreter.traced.values()
+        np.testing.assert_array_equal(bits, pack(values - values.mean(dtype=np.float64)))
+    np.testing.assert_array_equal(*outputs)
+
+
 def partitions(content):
     interpreter = LiteRt(
         model_content=content,
