@@ -73,7 +73,7 @@ struct Kernel {
   // Sums of `count` columns of `rows` rows that are `stride` values apart, row after row.
   void (*add_rows)(const float* values, std::int64_t rows, std::int64_t stride, std::int64_t count,
                    float* sums);
-  // So many values one thread has read before others, called for it, would have saved it time.
+  // Up to so many values one thread reads sooner by itself than with others.
   std::int64_t values_alone;
   // Counts bits in registers, for nothing but the time it takes; returns how many bits.
   std::int64_t (*count_in_registers)(std::int64_t rounds);

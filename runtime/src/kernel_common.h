@@ -206,8 +206,8 @@ constexpr Kernel with_passes(Kernel kernel, std::index_sequence<kBefore...>) {
   return kernel;
 }
 
-// Wide vectors read 65,536 values in 2.5 microseconds (Zen 4), and another core those that it has to
-// fetch from this one's cache no sooner. Processors with narrower ones, as on a Raspberry Pi, take long.
+// 65,536 values take 2.5 microseconds with wide vectors (Zen 4), and another core, which fetches its
+// share from this one's cache, no less. With narrow ones, as on a Raspberry Pi, they take far longer.
 constexpr std::int64_t kValuesAlone = kNativeBytes > 16 ? 65536 : 2048;
 
 template <class Set>
