@@ -196,11 +196,9 @@ def test_a_study_that_is_edited_later_does_not_show_them(lines, tmp_path):
 
 
 def test_a_single_run_comes_back_under_its_recipe_alone(recipe, lines, tmp_path):
-    rows = [json.loads(line) for line in lines[:1]]
-    for row in rows:
-        row |= {"arm": recipe.model, "seed": recipe.seed, "epochs": 1}
-        row |= {"settings": settings_of(recipe)}
+    row = json.loads(lines[0]) | {"arm": recipe.model, "seed": recipe.seed, "epochs": 1}
+    row["settings"] = settings_of(recipe)
     other = dataclasses.replace(recipe, kernel_rate=3.0)
     with pytest.raises(click.ClickException, match=r"kernel_rate=1\.0, not 3\.0"):
-        collect.make_run(other, tmp_path / "no.npz", rows, tmp_path / "run")
+        collect.make_run(other, tmp_path / "no.npz", [row], tmp_path / "run")
     assert not (tmp_path / "run").exists()
