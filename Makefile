@@ -17,12 +17,12 @@ LITERT_LOWEST = 1.1.2
 
 .PHONY: quickstart test notebooks lint compat packages docs benchmark clean wheels wheel-macos runtime-test predict-arm emulate sanitize
 
-# Trains ResNet-20 on the embedded images, converts, verifies, prints a table.
+# Trains ResNet-20 on the embedded images, converts, verifies, prints a table; EPOCHS=2 is shorter.
 quickstart: $(VENV)/ready
-	$(RUN) train/cifar.py --model resnet20 --dataset fashion_mnist_mini
+	$(RUN) train/cifar.py --model resnet20 --dataset fashion_mnist_mini $(if $(EPOCHS),--epochs $(EPOCHS))
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -m "" -n 2
+	$(RUN) -m pytest -m "" -n 2 --durations 30
 
 # All of notebooks/, anew; the files are left as they are. What needs siman-runtime is skipped without it.
 notebooks: $(VENV)/ready
@@ -35,7 +35,7 @@ lint: $(VENV)/ready
 
 # The fast tests on the newest versions that work together, with Python 3.12 where it is.
 compat: $(COMPAT)/ready
-	$(COMPAT)/bin/python -m pytest -n 2
+	$(COMPAT)/bin/python -m pytest -n 2 --durations 30
 
 # Wheel and sdist, installed in a fresh environment outside this folder, and every cure of a message.
 packages: $(VENV)/ready
