@@ -50,14 +50,15 @@ class _Shard(click.ParamType):
 @click.option("--seeds", type=_Seeds(), help="Only these seeds, such as 0-4.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm; may be given several times.")
 @click.option("--shard", type=_Shard(), default="1/1", help="Only the i-th part of n of the runs.")
+@click.option("--missing", is_flag=True, help="Only the runs that epochs.csv does not have.")
 @click.option("--dry-run", is_flag=True, help="Print the runs and their hours, and make none.")
 @click.option("--report", is_flag=True, help="Write the report from what has been run.")
 @click.option("--output", type=_PATH, help="Run folders.  [default: runs beside STUDY]")
 def main(study: Path, dry_run: bool, report: bool, output: Path | None, **selected: Any) -> None:
     """Makes the runs of STUDY, a TOML file, that have not been made.
 
-    Each is an ordinary run folder below the output folder. What has ended is skipped, what was
-    killed goes on, and several machines that share the folder may each take a shard.
+    Each is an ordinary run folder below the output folder. What has ended there is skipped, what
+    was killed goes on, and several machines that share the folder may each take a shard.
     """
     start()
     with one_sentence(ValueError, OSError):

@@ -19,7 +19,7 @@ from scipy import stats
 from siman_larq import models
 from siman_larq.studies import carry_out as making
 from siman_larq.studies import statistics
-from siman_larq.studies.carry_out import Selection, carry_out, collected, folder_of
+from siman_larq.studies.carry_out import Selection, carry_out, collected, folder_of, planned
 from siman_larq.studies.findings import find
 from siman_larq.studies.forecast import forecast
 from siman_larq.studies.plan import choose
@@ -615,12 +615,23 @@ def test_runs_are_made_once(tmp_path, monkeypatch):
         carry_out(changed, output, Selection())
 
 
+def test_missing_runs_are_those_without_rows(study, tmp_path):
+    first, *others = study.runs()
+    write_rows(study.results / "epochs.csv", rows_of(first, 0.5))
+    missing = [run for run, _ in planned(study, tmp_path, Selection(missing=True))]
+    assert missing == others
+    # A shard stays what it was, whatever the others have made meanwhile.
+    shard = [run for run, _ in planned(study, tmp_path, Selection(shard=(1, 2), missing=True))]
+    assert shard == others[1::2]
+    assert len(planned(study, tmp_path, Selection())) == 1 + len(others)
+
+
 def test_shards_and_seeds_take_every_run_once():
     study = read(STUDIES / "levels.toml")
     runs = study.runs()
-    shards = [Selection(shard=(i, 3)).of(runs, "main") for i in (1, 2, 3)]
+    shards = [Selection(shard=(i, 3)).of(study, runs, "main") for i in (1, 2, 3)]
     assert sorted(run[:4] for shard in shards for run in shard) == sorted(r[:4] for r in runs)
-    assert {run.seed for run in Selection(seeds=[1, 3]).of(runs, "main")} == {1, 3}
+    assert {run.seed for run in Selection(seeds=[1, 3]).of(study, runs, "main")} == {1, 3}
     with pytest.raises(ValueError, match=r"--seeds 9 is not among the seeds of .*levels.toml"):
         Selection(seeds=[0, 9]).check(study)
     with pytest.raises(ValueError, match="--arm pm2 is no arm"):
@@ -631,6 +642,7 @@ def test_shards_and_seeds_take_every_run_once():
     ("arguments", "status", "said"),
     [
         (["--dry-run", "--seeds", "0-1", "--shard", "1/2"], 0, "2 runs, 0 done; the others take"),
+        (["--dry-run", "--missing", "--arm", "pm1"], 0, "3 runs, 0 done; the others take"),
         (["--seeds", "1-0"], 2, "write 0-4"),
         (["--shard", "3/2"], 2, "write 1/4"),
         (["--report"], 1, "Nothing of"),

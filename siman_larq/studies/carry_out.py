@@ -48,6 +48,7 @@ class Selection:
         seeds: Only these seeds, of arms and finals; all if `None`.
         arms: Only these arms; all if empty.
         shard: (i, n): of each phase every n-th run, from the i-th, counted from 1.
+        missing: Only runs that epochs.csv does not have.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Selection:
         seeds: Iterable[int] | None = None,
         arms: Iterable[str] = (),
         shard: tuple[int, int] = (1, 1),
+        missing: bool = False,
     ) -> None:
         self.seeds = None if seeds is None else set(seeds)
-        self.arms, self.shard = set(arms), shard
+        self.arms, self.shard, self.missing = set(arms), shard, missing
 
     def check(self, study: Study) -> None:
         """Raises a ValueError for seeds and arms that the study does not have."""
@@ -72,8 +74,10 @@ class Selection:
         if wrong := sorted(self.arms - set(names)):
             raise ValueError(f"--arm {wrong[0]} is no arm of {study.path}; use {', '.join(names)}.")
 
-    def of(self, runs: Iterable[PlannedRun], phase: str) -> list[PlannedRun]:
+    def of(self, study: Study, runs: Iterable[PlannedRun], phase: str) -> list[PlannedRun]:
         """Those of the runs that are meant, of a phase. Trials of a choice have their own seeds."""
+        rows = read_rows(study.results / "epochs.csv") if self.missing else []
+        kept = {row.run for row in rows}
         chosen = [
             run
             for run in runs
@@ -82,7 +86,7 @@ class Selection:
             and (not self.arms or run.arm in self.arms)
         ]
         index, count = self.shard
-        return chosen[index - 1 :: count]
+        return [run for run in chosen[index - 1 :: count] if run[:4] not in kept]
 
 
 def folder_of(study: Study, run: PlannedRun, output: Path) -> Path:
@@ -185,7 +189,7 @@ def carry_out(study: Study, output: Path, selection: Selection) -> str:
     for phase in PHASES:
         tried = 0
         # Which arms are put together next depends on what the ones before gave.
-        while runs := selection.of(_to_make(study, collected(study, output)), phase)[tried:]:
+        while runs := selection.of(study, _to_make(study, collected(study, output)), phase)[tried:]:
             for run in runs:
                 made += _make(study, run, output)
                 tf.keras.backend.clear_session()
@@ -241,9 +245,8 @@ def planned(study: Study, output: Path, selection: Selection) -> list[tuple[Plan
     selection.check(study)
     rows = collected(study, output)
     runs = _to_make(study, rows, is_forecast=True)
-    return [
-        (run, bool(rows_of(study, run, output))) for p in PHASES for run in selection.of(runs, p)
-    ]
+    meant = [run for phase in PHASES for run in selection.of(study, runs, phase)]
+    return [(run, bool(rows_of(study, run, output))) for run in meant]
 
 
 def _to_make(study: Study, rows: Rows, is_forecast: bool = False) -> list[PlannedRun]:
