@@ -14,6 +14,7 @@ REQUIREMENTS := requirements/$(shell $(PYTHON) -c 'import sys; print($(PINS))').
 
 EMULATED = .pi
 LITERT_LOWEST = 1.1.2
+EPOCHS =
 
 .PHONY: quickstart test notebooks lint compat packages docs benchmark clean wheels wheel-macos runtime-test predict-arm emulate sanitize
 

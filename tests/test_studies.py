@@ -379,6 +379,22 @@ def test_levers_are_put_together_while_they_gain(tmp_path, monkeypatch):
     assert test["figures"]["mean"] == pytest.approx(0.05 + 0.04 - 0.002)  # of the seeds
 
 
+def test_a_report_meanwhile_keeps_no_missing_run_from_being_made(tmp_path, monkeypatch):
+    study = written(tmp_path, COMBINE)
+    made = []
+
+    def make(study, run, output):
+        made.append(run)
+        write_rows(study.results / "epochs.csv", [row for run in made for row in ending_at(run)])
+        return True
+
+    monkeypatch.setattr(making, "_make", make)
+    monkeypatch.setattr(making, "rows_of", lambda *_: [])
+    carry_out(study, NOTHING, Selection(missing=True))
+    assert [run.phase for run in made] == ["main"] * 18 + ["combine"] * 6 + ["final"] * 6
+    assert carry_out(study, NOTHING, Selection(missing=True)).startswith("0 runs made; all")
+
+
 def test_levers_wait_for_their_runs(tmp_path):
     study = written(tmp_path, COMBINE)
     first = study.runs()
@@ -629,9 +645,9 @@ def test_missing_runs_are_those_without_rows(study, tmp_path):
 def test_shards_and_seeds_take_every_run_once():
     study = read(STUDIES / "levels.toml")
     runs = study.runs()
-    shards = [Selection(shard=(i, 3)).of(study, runs, "main") for i in (1, 2, 3)]
+    shards = [Selection(shard=(i, 3)).of(runs, "main") for i in (1, 2, 3)]
     assert sorted(run[:4] for shard in shards for run in shard) == sorted(r[:4] for r in runs)
-    assert {run.seed for run in Selection(seeds=[1, 3]).of(study, runs, "main")} == {1, 3}
+    assert {run.seed for run in Selection(seeds=[1, 3]).of(runs, "main")} == {1, 3}
     with pytest.raises(ValueError, match=r"--seeds 9 is not among the seeds of .*levels.toml"):
         Selection(seeds=[0, 9]).check(study)
     with pytest.raises(ValueError, match="--arm pm2 is no arm"):

@@ -1,7 +1,7 @@
 """Makes the runs of a study, each an ordinary run folder, and collects what they gave."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from siman_larq import data
 from siman_larq.files import write_atomically
 from siman_larq.studies.plan import PHASES, PlannedRun, Study, choose
-from siman_larq.studies.rows import Row, Rows, merged, read_rows
+from siman_larq.studies.rows import Key, Row, Rows, merged, read_rows
 from siman_larq.studies.settings import check_settings
 from siman_larq.training.folder import (
     HISTORY,
@@ -74,10 +74,15 @@ class Selection:
         if wrong := sorted(self.arms - set(names)):
             raise ValueError(f"--arm {wrong[0]} is no arm of {study.path}; use {', '.join(names)}.")
 
-    def of(self, study: Study, runs: Iterable[PlannedRun], phase: str) -> list[PlannedRun]:
-        """Those of the runs that are meant, of a phase. Trials of a choice have their own seeds."""
+    def kept(self, study: Study) -> set[Key]:
+        """The runs that are left out because epochs.csv has them, as it stands now."""
         rows = read_rows(study.results / "epochs.csv") if self.missing else []
-        kept = {row.run for row in rows}
+        return {row.run for row in rows}
+
+    def of(
+        self, runs: Iterable[PlannedRun], phase: str, kept: Collection[Key] = ()
+    ) -> list[PlannedRun]:
+        """Those of the runs that are meant, of a phase. Trials of a choice have their own seeds."""
         chosen = [
             run
             for run in runs
@@ -186,10 +191,12 @@ def carry_out(study: Study, output: Path, selection: Selection) -> str:
     """
     selection.check(study)
     made = 0
+    # Once: a report that is written meanwhile must not move what has been tried.
+    kept = selection.kept(study)
     for phase in PHASES:
         tried = 0
         # Which arms are put together next depends on what the ones before gave.
-        while runs := selection.of(study, _to_make(study, collected(study, output)), phase)[tried:]:
+        while runs := selection.of(_to_make(study, collected(study, output)), phase, kept)[tried:]:
             for run in runs:
                 made += _make(study, run, output)
                 tf.keras.backend.clear_session()
@@ -245,7 +252,8 @@ def planned(study: Study, output: Path, selection: Selection) -> list[tuple[Plan
     selection.check(study)
     rows = collected(study, output)
     runs = _to_make(study, rows, is_forecast=True)
-    meant = [run for phase in PHASES for run in selection.of(study, runs, phase)]
+    kept = selection.kept(study)
+    meant = [run for phase in PHASES for run in selection.of(runs, phase, kept)]
     return [(run, bool(rows_of(study, run, output))) for run in meant]
 
 
