@@ -425,7 +425,6 @@ def test_levers_wait_for_their_runs(tmp_path):
         ('["best", "plain"]', '["wide", "plain"]', r"'best' must be among \[finals\] arms"),
         ("held_out = 0", "", "must have held_out = 0"),
         ('"plain"\n', '"plain"\nclip_start = 1.0\n', "reference 'plain' has settings"),
-        ("label_smoothing = 0.1", 'style = "zoo"', "'slow' and 'smooth' cannot be combined"),
         ('phase = "final"', 'phase = "combine"', "phase='combine' is not one of this study"),
     ],
 )
@@ -433,6 +432,95 @@ def test_what_cannot_be_put_together(tmp_path, old, new, message):
     assert old in COMBINE
     with pytest.raises(ValueError, match=message):
         written(tmp_path, COMBINE.replace(old, new, 1))
+
+
+def test_what_excludes_an_earlier_lever_is_passed_over(tmp_path):
+    """A teacher's answers take the place of labels, and what only teaches is no lever."""
+    taught = 'teacher = "real"\n\n[[arms]]\nname = "real"\nis_float = true\n'
+    study = written(tmp_path, COMBINE.replace("kernel_rate = 0.5\n", taught))
+    gains = {"real": 0.2, "smooth": 0.04, "wide": 0.03, "slow": 0.02}
+    first = [run for run in study.runs() if run.phase == "main"]
+    rows = [row for run in first for row in rows_of(run, 0.7 + gains.get(run.arm, 0))]
+    assert study.combination(rows).trials == ("smooth+wide",)
+    # Better than "smooth", "slow" comes first and excludes it.
+    rows = [
+        row for run in first for row in rows_of(run, 0.7 + (gains | {"slow": 0.05}).get(run.arm, 0))
+    ]
+    assert study.combination(rows).trials == ("slow+wide",)
+    both = [run for run in study.runs(rows) if run.phase == "combine"]
+    assert {study.teacher_of(run)[:2] for run in both} == {("main", "real")}
+    rows += [row for run in both for row in rows_of(run, 0.8)]
+    finals = [run for run in study.runs(rows) if run.phase == "final"]
+    assert [run.arm for run in finals[::3]] == ["real", "slow+wide", "plain"]
+    assert study.teacher_of(finals[4]) == finals[1]
+
+
+TAUGHT = """
+[[arms]]
+name = "taught"
+teacher = "real"
+temperature = 2.0
+
+[[arms]]
+name = "real"
+is_float = true
+
+[[tests]]"""
+
+
+def test_teachers_are_trained_before_those_they_teach(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+    text = TINY.replace("[[tests]]", TAUGHT, 1).replace("seeds = [0, 1, 2]", "seeds = [0]")
+    study = written(tmp_path, text)
+    output, selection = tmp_path / "runs", Selection(arms=["taught"])
+    _, _, taught, real = study.runs()
+    theirs = folder_of(study, real, output)
+
+    def busy(*_):
+        raise FolderBusyError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "create", busy)
+        assert carry_out(study, output, selection).startswith("0 runs made, 1 left")
+    assert f"the run that teaches it, {theirs.name}, has not ended" in capsys.readouterr().out
+    # Also where epochs.csv has the teacher's rows.
+    write_rows(study.results / "epochs.csv", rows_of(real, 0.5))
+    missing = Selection(arms=["taught"], missing=True)
+    assert carry_out(study, output, missing).startswith("2 runs made; all")
+    (study.results / "epochs.csv").unlink()
+    recipe = json.loads((folder_of(study, taught, output) / "recipe.json").read_text())
+    assert recipe["teacher"] == str(theirs)
+    assert (theirs / "model.keras").is_file()
+    assert not (folder_of(study, taught, output) / "model.keras").exists()
+    assert carry_out(study, output, Selection(arms=["taught", "real"])).startswith("0 runs made")
+    # Cut off between its last epoch and its model.
+    (theirs / "input.json").unlink()
+    shutil.rmtree(folder_of(study, taught, output))
+    assert carry_out(study, output, selection).startswith("2 runs made")
+
+    moved = output.rename(tmp_path / "moved")
+    write_report(study, moved)
+    report = (study.results / "report.md").read_text()
+    assert "| taught | " in report
+    assert "| real | " in report
+    kept = json.loads((study.results / "settings.json").read_text())
+    assert kept["main taught"]["teacher"] == "real"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('teacher = "real"', 'teacher = "reel"', "arm 'taught': teacher: 'reel' is no arm; the"),
+        ('teacher = "real"', 'teacher = "taught"', "teacher='taught' has a teacher too"),
+        ("[recipe]", '[recipe]\nteacher = "real"', "teacher is for arms"),
+        ("is_float = true\n", "is_float = true\n" + CHOOSE, "teacher does not go with .choose"),
+    ],
+)
+def test_what_cannot_teach(tmp_path, old, new, message):
+    text = TINY.replace("[[tests]]", TAUGHT, 1)
+    assert old in text
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path, text.replace(old, new, 1))
 
 
 # Rows

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from siman_larq.studies.rows import Key, Row, Rows, merged, read_rows
 from siman_larq.studies.settings import check_settings
 from siman_larq.training.folder import (
     HISTORY,
+    INPUT,
     RECIPE,
     FolderBusyError,
     check_folder,
@@ -25,6 +27,7 @@ from siman_larq.training.images import same_images
 from siman_larq.training.machine import machine
 from siman_larq.training.progress import say
 from siman_larq.training.recipe import Recipe
+from siman_larq.training.report import keep_model
 from siman_larq.training.run import create, train
 
 __all__ = [
@@ -137,7 +140,7 @@ def rows_of(study: Study, run: PlannedRun, output: Path) -> list[Row]:
     folder = folder_of(study, run, output)
     if not (folder / RECIPE).is_file():
         return []
-    _check_same(folder, run.recipe)
+    _check_same(folder, _trained(study, run, output))
     rows = [_row(run, folder, values) for values in history_of(folder)]
     if (folder / _DIVERGED).is_file():
         return [*rows, Row(*run[:4], len(rows), machine=_machine_of(folder))]
@@ -166,7 +169,11 @@ def _machine_of(folder: Path) -> str:
 
 
 def _check_same(folder: Path, recipe: Recipe) -> None:
-    other = differences(vars(Recipe.load(folder / RECIPE)), vars(recipe))
+    kept = Recipe.load(folder / RECIPE)
+    if kept.teacher and recipe.teacher:
+        # All run folders of a study may have been moved together.
+        kept = replace(kept, teacher=str(Path(recipe.teacher).parent / Path(kept.teacher).name))
+    other = differences(vars(kept), vars(recipe))
     if other:
         raise ValueError(
             f"{folder} holds a run with another recipe than the study has now ({other}); "
@@ -210,32 +217,66 @@ def carry_out(study: Study, output: Path, selection: Selection) -> str:
     )
 
 
-def _make(study: Study, run: PlannedRun, output: Path) -> bool:
-    """Trains one run to its end, unless that has been done or another process is at it."""
-    folder = folder_of(study, run, output)
+def _make(study: Study, run: PlannedRun, output: Path) -> int:
+    """Trains one run to its end, unless that has been done or another process is at it.
+
+    Its teacher is trained before it, also where epochs.csv has that one's rows.
+
+    # Returns
+        How many runs were made.
+    """
+    folder, made = folder_of(study, run, output), 0
     if rows_of(study, run, output):
-        return False
+        return made
+    if teacher := study.teacher_of(run):
+        theirs = folder_of(study, teacher, output)
+        if not (_teaches(theirs) or (theirs / _DIVERGED).is_file()):
+            made = _train_in(theirs, teacher.recipe, output, is_teacher=True)
+            tf.keras.backend.clear_session()
+        if not _teaches(theirs):
+            say(f"{folder}: left, because the run that teaches it, {theirs.name}, has not ended.")
+            return made
+    is_teacher = run.arm in {arm.settings.get("teacher") for arm in study.arms}
+    return made + _train_in(folder, _trained(study, run, output), output, is_teacher)
+
+
+def _teaches(folder: Path) -> bool:
+    return (folder / INPUT).is_file()  # What is written last.
+
+
+def _trained(study: Study, run: PlannedRun, output: Path) -> Recipe:
+    """The recipe of a run, with its teacher's folder in place of the arm."""
+    teacher = study.teacher_of(run)
+    if teacher is None:
+        return run.recipe
+    return replace(run.recipe, teacher=str(folder_of(study, teacher, output).absolute()))
+
+
+def _train_in(folder: Path, recipe: Recipe, output: Path, is_teacher: bool) -> bool:
     check_folder(folder)
     try:
-        made = create(run.recipe, output, folder)
+        made = create(recipe, output, folder)
         with claimed(folder):
-            say(f"{folder}: {epochs_done(folder)} of {run.recipe.epochs} epochs done.")
+            say(f"{folder}: {epochs_done(folder)} of {recipe.epochs} epochs done.")
             same_images(folder, made.images, is_chief=True)
             write_atomically(folder / _MACHINE, machine() + "\n")
-            _train(run.recipe, folder, made.images)
+            model = _train(recipe, folder, made.images)
+            if is_teacher and model is not None:
+                keep_model(folder, model, made.images)
     except FolderBusyError:
         say(f"{folder}: another process is at work in it.")
         return False
     return True
 
 
-def _train(recipe: Recipe, folder: Path, images: data.ImageSource) -> None:
+def _train(recipe: Recipe, folder: Path, images: data.ImageSource) -> tf.keras.Model | None:
     try:
-        train(recipe, folder, images)
+        return train(recipe, folder, images)
     except FloatingPointError as error:
         # It would diverge again; the study goes on without it and says so.
         say(str(error))
         write_atomically(folder / _DIVERGED, f"{error}\n")
+        return None
 
 
 def planned(study: Study, output: Path, selection: Selection) -> list[tuple[PlannedRun, bool]]:

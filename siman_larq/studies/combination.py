@@ -26,19 +26,21 @@ def combine(
     settings: Mapping[str, Collection[str]],
     reference: str,
     score: Callable[[str], float | None],
+    fits: Callable[[str], bool] = lambda name: True,
     is_forecast: bool = False,
 ) -> Combination:
     """Puts levers together one after another, as long as each still gains.
 
     Levers are the arms that are better than the reference, the best one first. Each is added to
-    those that were taken before it, unless one of these has set the same setting, and is kept if
-    that is better than without it. Without any lever the reference itself is left.
+    those that were taken before it, unless one of these has set the same setting or excludes it,
+    and is kept if that is better than without it. Without any lever the reference itself is left.
 
     # Arguments
         settings: By arm the names of the settings by which it differs from the reference.
         reference: The arm that every lever is to be better than.
         score: From an arm's name its mean accuracy on held-out images; `None` while runs of it are
             missing.
+        fits: Whether settings go together, from the names of their arms with `+` between.
         is_forecast: Whether what is not known is taken for a gain.
 
     # Returns
@@ -54,11 +56,10 @@ def combine(
         return Combination((), "")
     best, reached, trials, used = reference, alone[reference], list[str](), set[str]()
     for lever in levers:
-        if used & set(settings[lever]):
+        candidate = lever if best == reference else f"{best}{JOINT}{lever}"
+        if used & set(settings[lever]) or not fits(candidate):
             continue
-        candidate = lever
         if best != reference:
-            candidate = f"{best}{JOINT}{lever}"
             trials.append(candidate)
         found = score(candidate)
         if found is None and not is_forecast:

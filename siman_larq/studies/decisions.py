@@ -8,7 +8,8 @@ import numpy as np
 
 from siman_larq.studies import statistics
 from siman_larq.studies.arms import ArmFigures, pairs
-from siman_larq.studies.plan import Study, Test
+from siman_larq.studies.plan import Study
+from siman_larq.studies.tables import Test
 
 __all__ = ["Decision", "decide", "peak_of", "unit_of"]
 

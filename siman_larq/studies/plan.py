@@ -8,90 +8,12 @@ from typing import Any, NamedTuple
 
 from siman_larq.studies.combination import JOINT, Combination, combine
 from siman_larq.studies.rows import Rows, by_run, mean_accuracy
+from siman_larq.studies.tables import Arm, Choice, Finals, Test
 from siman_larq.training.recipe import Recipe
 
-__all__ = ["PHASES", "Arm", "Choice", "Finals", "PlannedRun", "Study", "Test", "as_text", "choose"]
+__all__ = ["PHASES", "PlannedRun", "Study", "as_text", "choose"]
 
 PHASES = ("choose", "main", "combine", "final")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One of the things that are compared.
-
-    # Attributes
-        name: As in tables and names of run folders.
-        settings: Fields of `Recipe` by which it differs from the others.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A hyper-parameter that each arm has chosen for it, on training images that are held out.
-
-    # Attributes
-        setting: A field of `Recipe`.
-        values: What is tried, from the smallest.
-        seeds: Seeds of the trials.
-        held_out: How many of the last training images are tested on in place of the test images.
-    """
-
-    setting: str
-    values: tuple[Any, ...]
-    seeds: tuple[int, ...]
-    held_out: int
-
-
-@dataclass(frozen=True)
-class Finals:
-    """Longer runs of some arms.
-
-    # Attributes
-        seeds: Their seeds.
-        settings: Fields of `Recipe` in which they differ from the other runs.
-        arms: Which arms.
-        best_of: In place of `arms`, a field of `Recipe`: of the arms that share a value of it, the
-            one with the best accuracy on held-out images takes part.
-    """
-
-    seeds: tuple[int, ...]
-    settings: Mapping[str, Any]
-    arms: tuple[str, ...] = ()
-    best_of: str = ""
-
-
-@dataclass(frozen=True)
-class Test:
-    """How a part of the claim is decided.
-
-    # Attributes
-        kind: `"greater"`: the mean of the differences paired by seed is above 0, by a two-sided
-            t-test at 5 %, after Holm over all such tests of the phase. `"equivalent"`: it lies
-            within `margin`, by two one-sided t-tests. `"peak"`: the 95 % interval of the best
-            `setting`, by a quadratic fit, holds `value`. `"predicted"`: the 95 % interval of one
-            more run holds `value`, a run of something else.
-        says: The part of the claim.
-        arm: The arm of which it is said; in finals by `best_of`, that value.
-        than: The arm that it is held against.
-        figure: A column of epochs.csv, of which the last epoch counts.
-        phase: `"main"` or `"final"`.
-        margin: In units of the figure; accuracies are between 0 and 1.
-        setting: A field of `Recipe` that is a number in every arm.
-        value: What the setting should be best at, or the figure of the other run.
-    """
-
-    kind: str
-    says: str
-    arm: str = ""
-    than: str = ""
-    figure: str = "val_accuracy"
-    phase: str = "main"
-    margin: float = 0.0
-    setting: str = ""
-    value: float = 0.0
 
 
 class PlannedRun(NamedTuple):
@@ -192,7 +114,7 @@ class Study:
         for name in together.trials:
             runs += self._of_arm("combine", name, self.seeds, {}, chosen)
         # Where nothing gains, the reference stands for the arms together too.
-        for name in dict.fromkeys(self.finalists(chosen, together.best).values()):
+        for name in self._with_teachers(self.finalists(chosen, together.best).values()):
             assert self.finals
             runs += self._of_arm("final", name, self.finals.seeds, self.finals.settings, chosen)
         return runs
@@ -208,8 +130,27 @@ class Study:
             runs = [found.get((phase, arm, seed, ""), []) for seed in self.seeds]
             return mean_accuracy(runs, self.recipe_of(arm).epochs)
 
-        settings = {arm.name: arm.settings for arm in self.arms}
-        return combine(settings, self.reference, score, is_forecast)
+        def fits(arm: str) -> bool:
+            try:
+                self.recipe_of(arm)
+            except ValueError:  # One excludes another.
+                return False
+            return True
+
+        # What only teaches is no lever.
+        teachers = {arm.settings.get("teacher") for arm in self.arms} - {self.reference}
+        levers = {arm.name: arm.settings for arm in self.arms if arm.name not in teachers}
+        return combine(levers, self.reference, score, fits, is_forecast)
+
+    def teacher_of(self, run: PlannedRun) -> PlannedRun | None:
+        """The run that teaches another: of its teacher's arm, with its own budget and seed."""
+        if run.recipe.teacher is None:
+            return None
+        is_final = run.phase == "final"
+        settings = self.finals.settings if self.finals and is_final else {}
+        phase = "final" if is_final else "main"
+        (teacher,) = self._of_arm(phase, run.recipe.teacher, [run.seed], settings, {})
+        return teacher
 
     def finalists(self, chosen: "Chosen", together: str) -> dict[str, str]:
         """The arms of the finals that are known, by the names that tests know them by.
@@ -231,6 +172,11 @@ class Study:
             for group, names in groups.items()
             if all(name in chosen for name in names)
         }
+
+    def _with_teachers(self, arms: Iterable[str]) -> list[str]:
+        """Each arm once, and its teacher before it."""
+        named = ((self.recipe_of(arm).teacher, arm) for arm in arms)
+        return list(dict.fromkeys(name for pair in named for name in pair if name))
 
     def _trials(self) -> list[PlannedRun]:
         if not self.choice:

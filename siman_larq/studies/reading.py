@@ -1,6 +1,5 @@
 """Reads a study's TOML file; what is wrong with it is one sentence, before anything runs."""
 
-import itertools
 import re
 import sys
 from collections.abc import Iterable
@@ -8,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from siman_larq.studies.combination import JOINT
-from siman_larq.studies.plan import Arm, Choice, Finals, Study, Test
+from siman_larq.studies.plan import Study
 from siman_larq.studies.rows import Row
+from siman_larq.studies.tables import Arm, Choice, Finals, Test
 from siman_larq.training.recipe import Recipe
 
 if sys.version_info >= (3, 11):
@@ -84,6 +83,7 @@ def _study(path: Path, given: dict[str, Any]) -> Study:
             study.recipe_of(arm.name)
         except (ValueError, TypeError) as error:
             raise ValueError(f"arm {arm.name!r}: {error}") from error
+    _check_teachers(study, names)
     if study.combine:
         _check_combine(study, names)
     _check_finals(study, names)
@@ -123,6 +123,21 @@ def _finals(table: dict[str, Any]) -> Finals:
     return Finals(seeds, settings, tuple(table.get("arms", ())), table.get("best_of", ""))
 
 
+def _check_teachers(study: Study, names: list[str]) -> None:
+    if "teacher" in study.recipe or (study.finals and "teacher" in study.finals.settings):
+        raise ValueError("teacher is for arms; give it to those that are taught.")
+    taught = [arm for arm in study.arms if "teacher" in arm.settings]
+    teachers = {arm.name: arm.settings["teacher"] for arm in taught}
+    for arm, teacher in teachers.items():
+        _check_arms(f"arm {arm!r}: teacher", (teacher,), names)
+        if teacher in teachers:
+            raise ValueError(
+                f"arm {arm!r}: teacher={teacher!r} has a teacher too; give one without."
+            )
+        if study.choice:
+            raise ValueError(f"arm {arm!r}: teacher does not go with [choose]; leave one out.")
+
+
 def _check_combine(study: Study, names: list[str]) -> None:
     """Refuses what could not be put together, or would be chosen on the images of the finals."""
     if study.combine in names:
@@ -142,12 +157,6 @@ def _check_combine(study: Study, names: list[str]) -> None:
             f"the reference {study.reference!r} has settings, and arms are put together over "
             "[recipe] alone; move them there."
         )
-    for one, other in itertools.combinations(names, 2):
-        if not study.arm(one).settings.keys() & study.arm(other).settings.keys():
-            try:
-                study.recipe_of(f"{one}{JOINT}{other}")
-            except ValueError as error:
-                raise ValueError(f"{one!r} and {other!r} cannot be combined: {error}") from error
 
 
 def _check_finals(study: Study, names: list[str]) -> None:

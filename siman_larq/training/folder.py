@@ -18,6 +18,7 @@ from siman_larq.training.recipe import Recipe
 __all__ = [
     "CHECKPOINTS",
     "HISTORY",
+    "INPUT",
     "RECIPE",
     "FolderBusyError",
     "check_folder",
@@ -29,6 +30,7 @@ __all__ = [
 
 CHECKPOINTS = "checkpoints"
 HISTORY = "history.csv"
+INPUT = "input.json"
 RECIPE = "recipe.json"
 _LOCK = ".siman-larq.lock"
 _LONGEST = 60

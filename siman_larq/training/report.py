@@ -23,13 +23,14 @@ from siman_larq.conversion.metadata import add_input_settings
 from siman_larq.conversion.proof import small_map_layers
 from siman_larq.files import write_atomically
 from siman_larq.training import pictures, text
+from siman_larq.training.folder import INPUT
 from siman_larq.training.images import described
 from siman_larq.training.machine import machine
 from siman_larq.training.progress import say
 from siman_larq.training.recipe import Recipe, evaluation_batch
 from siman_larq.training.testing import Answers, answers
 
-__all__ = ["finish"]
+__all__ = ["finish", "keep_model"]
 
 # Files take one image at a time, in LCE's interpreter on portable kernels: a sample must do.
 _VERIFIED_IMAGES = 1000
@@ -64,11 +65,7 @@ def finish(
     # Returns
         The final table, for people.
     """
-    model.save(folder / "model.partial.keras")
-    (folder / "model.partial.keras").replace(folder / "model.keras")
-    shape = model.input_shape[1:]
-    settings = described(images, shape)
-    write_atomically(folder / "input.json", json.dumps(settings, indent=2) + "\n")
+    settings, shape = keep_model(folder, model, images), model.input_shape[1:]
     say(f"Testing on {images.test_count:,} {text.tested_on(asdict(recipe))}.")
     tested = answers(model, images, evaluation_batch(recipe))
     sample, labels = images.test_sample(_VERIFIED_IMAGES, shape)
@@ -107,6 +104,15 @@ def finish(
     if "no_file" in figures:
         table += f"\nThe trained model is {folder / 'model.keras'}. {figures['no_file']}"
     return table
+
+
+def keep_model(folder: Path, model: tf.keras.Model, images: data.ImageSource) -> dict[str, Any]:
+    """Writes `model.keras` and `input.json`, which a teacher needs, and then gives the latter."""
+    model.save(folder / "model.partial.keras")
+    (folder / "model.partial.keras").replace(folder / "model.keras")
+    settings = described(images, model.input_shape[1:])
+    write_atomically(folder / INPUT, json.dumps(settings, indent=2) + "\n")
+    return settings
 
 
 def _converted(recipe: Recipe, model: tf.keras.Model, settings: dict[str, Any]) -> bytes:

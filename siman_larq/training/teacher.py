@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from siman_larq.files import write_atomically
 from siman_larq.training.applications import check_resnet, resnet
+from siman_larq.training.folder import INPUT
 from siman_larq.training.network import gives_softmax
 
 __all__ = ["Teacher", "check_classes"]
@@ -33,7 +34,7 @@ def check_classes(source: str, settings: Mapping[str, Any]) -> None:
     if Path(source).is_file():
         return
     try:
-        theirs = dict(json.loads((Path(source) / "input.json").read_text()))
+        theirs = dict(json.loads((Path(source) / INPUT).read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(
             f"teacher={source!r} has no input.json that says what its classes are ({error}); give "
