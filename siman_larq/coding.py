@@ -39,12 +39,9 @@ def coded(
         weights = scaled.weights
         mean = tf.reduce_mean(weights, axis=0)
         centred = weights - mean
-        low, high = (tf.fill(mean.shape, tf.cast(level, mean.dtype)) for level in levels)
-        is_high = tf.cond(
-            _is_code(scaled, levels),
-            lambda: weights == high,
-            lambda: is_high_where(centred),
-        )
+        low, high = (tf.constant(level, mean.dtype) for level in levels)
+        # Two passes more, where a condition is traced for 20 ms in every layer.
+        is_high = tf.where(_is_code(scaled, levels), weights == high, is_high_where(centred))
         finite = tf.math.is_finite(mean)
         high, low = (tf.where(finite, level, math.nan) for level in (high, low))
         code_of_kernel = from_columns(tf.where(is_high, high, low), kernel.shape, filter_axes)
