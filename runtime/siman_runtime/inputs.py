@@ -201,5 +201,6 @@ def _is_finite(value: np.ndarray) -> bool:
     if value.dtype.kind != "f":
         return True
     with np.errstate(over="ignore", invalid="ignore"):
-        # A sum is several times as fast, and finite unless there is reason to look again.
-        return bool(np.isfinite(value.sum())) or bool(np.isfinite(value).all())
+        # A sum is several times as fast, and finite unless there is reason to look again; einsum's,
+        # which is not pairwise, twice as fast as np.sum.
+        return bool(np.isfinite(np.einsum("i->", value.ravel()))) or bool(np.isfinite(value).all())
