@@ -119,6 +119,19 @@ value = 0.85
 """
 
 
+def test_what_teaches_or_is_taught_is_left_out(tmp_path, monkeypatch, capsys):
+    taught = '[[arms]]\nname = "taught"\nteacher = "real"\n\n'
+    real = '[[arms]]\nname = "real"\nis_float = true\n\n[[tests]]'
+    text = ONE.replace("kernel_rate = 3.0\n", "").replace("[[tests]]", taught + real)
+    (tmp_path / "one.toml").write_text(text)
+    added = []
+    monkeypatch.setattr(export.Bundle, "add", lambda self, study, run: added.append(run.arm))
+    arguments = [str(tmp_path / "one.toml"), "--output", str(tmp_path / "bundle")]
+    export.main(arguments, standalone_mode=False)
+    assert added == ["a", "a"]
+    assert "as they teach or are taught: real, taught. Make them here" in capsys.readouterr().out
+
+
 class Constant:
     """In place of a program: every epoch is the same."""
 

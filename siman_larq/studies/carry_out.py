@@ -236,8 +236,8 @@ def _make(study: Study, run: PlannedRun, output: Path) -> int:
         if not _teaches(theirs):
             say(f"{folder}: left, because the run that teaches it, {theirs.name}, has not ended.")
             return made
-    is_teacher = run.arm in {arm.settings.get("teacher") for arm in study.arms}
-    return made + _train_in(folder, _trained(study, run, output), output, is_teacher)
+    recipe = _trained(study, run, output)
+    return made + _train_in(folder, recipe, output, is_teacher=run.arm in study.teachers)
 
 
 def _teaches(folder: Path) -> bool:

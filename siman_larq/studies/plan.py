@@ -77,6 +77,11 @@ class Study:
         """Folder of what is kept of the runs."""
         return self.path.parent / "results" / self.name
 
+    @property
+    def teachers(self) -> set[str]:
+        """The arms from which others learn."""
+        return {arm.settings["teacher"] for arm in self.arms if "teacher" in arm.settings}
+
     def arm(self, name: str) -> Arm:
         """The arm of a name, or those of several names together."""
         by_name = {arm.name: arm.settings for arm in self.arms}
@@ -138,7 +143,7 @@ class Study:
             return True
 
         # What only teaches is no lever.
-        teachers = {arm.settings.get("teacher") for arm in self.arms} - {self.reference}
+        teachers = self.teachers - {self.reference}
         levers = {arm.name: arm.settings for arm in self.arms if arm.name not in teachers}
         return combine(levers, self.reference, score, fits, is_forecast)
 

@@ -179,7 +179,12 @@ def _export(what: tuple[Path, ...], bundle: Bundle) -> None:
         rows = read_rows(study.results / "epochs.csv")
         runs, ended = study.runs(rows), {row.run for row in rows}
         check_settings(study, runs, rows)
-        for run in tqdm([run for run in runs if run[:4] not in ended], study.name):
+        # A teacher's model is made in its run folder.
+        here = study.teachers | {run.arm for run in runs if run.recipe.teacher}
+        left = [run for run in runs if run[:4] not in ended]
+        if out := sorted({run.arm for run in left} & here):
+            click.echo(f"Left out, as they teach or are taught: {', '.join(out)}. Make them here.")
+        for run in tqdm([run for run in left if run.arm not in here], study.name):
             bundle.add(study.name, run)
     bundle.write()
 
