@@ -529,6 +529,10 @@ def test_a_run_goes_on_with_its_own_teacher(tmp_path):
     network(2).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="began with another teacher than .* holds now"):
         kept()
+    for damaged in ('{"sha256": ', "{}", "[]"):
+        (tmp_path / "teacher.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"teacher\.json, which .* is damaged .*: delete it"):
+            kept()
 
 
 # Recipes.

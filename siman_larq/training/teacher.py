@@ -124,16 +124,25 @@ class Teacher:
         """Keeps in a run folder who teaches the run, after `teach`, and refuses another one later.
 
         # Raises
-            ValueError: when the run began with a teacher of other weights.
+            ValueError: when the run began with a teacher of other weights, or what tells so is
+                damaged.
         """
         digest = hashlib.sha256()
         for array in self._model.get_weights():
             digest.update(array.tobytes())
-        path, found = folder / "teacher.json", json.dumps({"sha256": digest.hexdigest()}) + "\n"
+        path, found = folder / "teacher.json", digest.hexdigest()
         if not path.is_file():
             if is_chief:
-                write_atomically(path, found)
-        elif path.read_text() != found:
+                write_atomically(path, json.dumps({"sha256": found}) + "\n")
+            return
+        try:
+            kept = json.loads(path.read_text())["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, which says who taught the run, is damaged ({error!r}): delete it to go "
+                f"on with the teacher that {self._source} holds now."
+            ) from None
+        if kept != found:
             raise ValueError(
                 f"The run in {folder} began with another teacher than {self._source} holds now: "
                 f"put its weights back as they were, or start a new run. ({path} tells them apart.)"
