@@ -409,13 +409,18 @@ def test_levers_wait_for_their_runs(tmp_path):
     others = [row for run in second if run != lost for row in ending_at(run)]
     rows = [*others, Row(*lost[:4], 0)]
     assert study.combination(rows).trials == ("wider+smooth", "wider+slow")
-    # Where nothing gains the finals are the reference's, once.
-    rows = [row for run in first for row in rows_of(run, 0.7)]
-    assert study.combination(rows) == ((), "plain")
-    finals = [run.arm for run in study.runs(rows) if run.phase == "final"]
-    assert finals == ["plain"] * 3
-    found = find(study, rows)
-    assert found.decisions[0].verdict == "not shown"
+    # Where nothing gains the finals take the best one.
+    losses = {"plain": 0, "slow": -0.01}
+    rows = [row for run in first for row in rows_of(run, 0.7 + losses.get(run.arm, -0.02))]
+    assert study.combination(rows) == ((), "slow")
+    finals = [run for run in study.runs(rows) if run.phase == "final"]
+    assert [run.arm for run in finals] == ["slow"] * 3 + ["plain"] * 3
+    rows += [row for run in finals[:3] for row in rows_of(run, 0.7)]
+    write_rows(study.results / "epochs.csv", rows)
+    write_report(study, NOTHING)
+    said = "'best' is slow: kernel_rate 0.5. It is the best of them, and none is better than plain."
+    assert said in (study.results / "report.md").read_text()
+    assert find(study, rows).decisions[0].verdict == "not shown"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def combine(
 
     Levers are the arms that are better than the reference, the best one first. Each is added to
     those that were taken before it, unless one of these has set the same setting or excludes it,
-    and is kept if that is better than without it. Without any lever the reference itself is left.
+    and is kept if that is better than without it. Where none is better than the reference, the best
+    of them is left by itself, for the finals to say how it does.
 
     # Arguments
         settings: By arm the names of the settings by which it differs from the reference.
@@ -50,8 +51,11 @@ def combine(
     known = {name: value for name, value in alone.items() if value is not None}
     levers = [name for name in settings if name != reference]
     if len(known) == len(settings):
+        levers.sort(key=lambda name: -known[name])
         gaining = [name for name in levers if known[name] > known[reference]]
-        levers = sorted(gaining, key=lambda name: -known[name])
+        if not gaining:
+            return Combination((), next(iter(levers), reference))
+        levers = gaining
     elif not is_forecast:
         return Combination((), "")
     best, reached, trials, used = reference, alone[reference], list[str](), set[str]()

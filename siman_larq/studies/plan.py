@@ -118,7 +118,6 @@ class Study:
         together = self.combination(rows, is_forecast)
         for name in together.trials:
             runs += self._of_arm("combine", name, self.seeds, {}, chosen)
-        # Where nothing gains, the reference stands for the arms together too.
         for name in self._with_teachers(self.finalists(chosen, together.best).values()):
             assert self.finals
             runs += self._of_arm("final", name, self.finals.seeds, self.finals.settings, chosen)

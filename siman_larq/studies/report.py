@@ -169,10 +169,16 @@ def _together(found: Findings) -> list[str]:
     if not found.together:
         return [f"What {study.combine!r} is will be known once the runs before the finals end."]
     if found.together == study.reference:
-        return [f"No arm gains: {study.combine!r} is {study.reference} itself."]
+        return [f"There are no levers: {study.combine!r} is {study.reference} itself."]
     settings = study.arm(found.together).settings.items()
     listed = ", ".join(f"{name} {value}" for name, value in settings)
-    return [f"{study.combine!r} is {found.together}: {listed}."]
+    said = f"{study.combine!r} is {found.together}: {listed}."
+    alone = found.phases["main"]
+    own = alone[found.together].mean if found.together in alone else None
+    usual = alone[study.reference].mean
+    if own and usual and own.mean <= usual.mean:
+        said += f" It is the best of them, and none is better than {study.reference}."
+    return [said]
 
 
 def _of_phase(found: Findings, phase: str, arms: Iterable[ArmFigures]) -> list[str]:
