@@ -611,6 +611,11 @@ def test_missing_and_diverged_runs_are_said(study):
     text = (study.results / "report.md").read_text()
     assert "| diverged |" in text
     assert "1 of its 6 runs are missing" in text
+    # Of a single pair nothing is known but the difference.
+    write_rows(study.results / "epochs.csv", [row for row in rows if row.seed == 0])
+    write_report(study, NOTHING)
+    text = (study.results / "report.md").read_text()
+    assert "| 01 | 1 | -20.00 | ? to ? | ? to ? | ? | ? |" in text
 
 
 def test_rows_of_other_settings_are_refused(study, tmp_path):

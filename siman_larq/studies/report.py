@@ -236,7 +236,9 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
     rows = []
     for c in comparisons:
         d = c.difference
-        points = [f"{100 * x:+.2f}" for x in (d.low, d.high, d.bootstrap_low, d.bootstrap_high)]
+        ends = (d.low, d.high, d.bootstrap_low, d.bootstrap_high)
+        points = ["?" if math.isnan(x) else f"{100 * x:+.2f}" for x in ends]
+        p_values = ["?" if math.isnan(p) else f"{p:.4f}" for p in (d.p, c.p_holm)]
         rows.append(
             [
                 c.arm,
@@ -244,8 +246,7 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
                 f"{100 * d.mean:+.2f}",
                 f"{points[0]} to {points[1]}",
                 f"{points[2]} to {points[3]}",
-                f"{d.p:.4f}",
-                f"{c.p_holm:.4f}",
+                *p_values,
             ]
         )
     return _table(["arm", "pairs", "mean", "95 % t", "95 % bootstrap", "p", "p, Holm"], rows)
