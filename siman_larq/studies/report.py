@@ -237,8 +237,7 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
     for c in comparisons:
         d = c.difference
         ends = (d.low, d.high, d.bootstrap_low, d.bootstrap_high)
-        points = ["?" if math.isnan(x) else f"{100 * x:+.2f}" for x in ends]
-        p_values = ["?" if math.isnan(p) else f"{p:.4f}" for p in (d.p, c.p_holm)]
+        points = [_known(100 * x, "+.2f") for x in ends]
         rows.append(
             [
                 c.arm,
@@ -246,7 +245,8 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
                 f"{100 * d.mean:+.2f}",
                 f"{points[0]} to {points[1]}",
                 f"{points[2]} to {points[3]}",
-                *p_values,
+                _known(d.p, ".4f"),
+                _known(c.p_holm, ".4f"),
             ]
         )
     return _table(["arm", "pairs", "mean", "95 % t", "95 % bootstrap", "p", "p, Holm"], rows)
@@ -298,7 +298,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _percent(share: float) -> str:
-    return "?" if math.isnan(share) else f"{100 * share:.2f}"
+    return _known(100 * share, ".2f")
+
+
+def _known(value: float, form: str) -> str:
+    return "?" if math.isnan(value) else format(value, form)
 
 
 def _plain(value: float) -> str:
