@@ -715,6 +715,12 @@ def test_runs_are_made_once(tmp_path, monkeypatch):
     assert "CPU cores" in rows[0].machine
     assert "2 runs, 2 done" in forecast(study, output, Selection())
 
+    # The first report has no more digits than one from epochs.csv alone.
+    write_report(study, output)
+    first = (study.results / "summary.json").read_text()
+    write_report(study, NOTHING)
+    assert (study.results / "summary.json").read_text() == first
+
     # What epochs.csv has stays, and is held against what was made here.
     foreign = [row._replace(val_accuracy=0.5, machine="elsewhere") for row in rows[:2]]
     write_rows(study.results / "epochs.csv", foreign)

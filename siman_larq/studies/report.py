@@ -14,7 +14,7 @@ from siman_larq.studies.carry_out import collected, rows_of
 from siman_larq.studies.decisions import peak_of
 from siman_larq.studies.findings import Comparison, Findings, find
 from siman_larq.studies.plan import Study
-from siman_larq.studies.rows import Rows, by_run, write_rows
+from siman_larq.studies.rows import Rows, by_run, read_rows, write_rows
 from siman_larq.studies.settings import keep_settings
 
 __all__ = ["write_report"]
@@ -45,6 +45,7 @@ def write_report(study: Study, output: Path) -> str:
             f"{output / study.name} has a run that ended."
         )
     write_rows(study.results / "epochs.csv", rows)
+    rows = read_rows(study.results / "epochs.csv")  # with as many digits as any later report has
     keep_settings(study, study.runs(rows), rows)
     found = find(study, rows)
     drawn = _draw(found, study.results)
