@@ -1,6 +1,7 @@
 """Names that options take. Without any import, so that `--help` need not wait for TensorFlow."""
 
 __all__ = [
+    "AUGMENTATIONS",
     "CIFAR_MODELS",
     "CLAMPS",
     "CODES",
@@ -36,6 +37,7 @@ ZOO_MODELS = (
 IMAGENET_MODELS = ("resnet18_imagenet", "resnet34_imagenet", *ZOO_MODELS)
 DATASET_NAMES = ("cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini")
 FOLDER = "folder:"  # and then the path of a folder of pictures
+AUGMENTATIONS = ("crop", "flip", "none")
 CODES = ("magnitude", "sign", "balanced_sign")
 CLAMPS = ("both", "upper", "none")
 KERNEL_OPTIMIZERS = ("sgd", "adam")

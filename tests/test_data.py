@@ -343,9 +343,9 @@ def assert_same(left, right):
     batch_share=st.floats(0, 1),
     seed=st.integers(-(2**63), 2**63 - 1),
     first_epoch=st.integers(0, 3),
-    augment=st.booleans(),
+    augmentation=st.sampled_from(("crop", "flip", "none")),
 )
-def test_resuming_continues_the_unbroken_run(count, batch_share, seed, first_epoch, augment):
+def test_resuming_continues_the_unbroken_run(count, batch_share, seed, first_epoch, augmentation):
     data = make_data(count)
     batch_size = 1 + round(batch_share * (count - 1))
     options = {
@@ -353,7 +353,7 @@ def test_resuming_continues_the_unbroken_run(count, batch_share, seed, first_epo
         "image_shape": (6, 6, 3),
         "seed": seed,
         "epochs": 3,
-        "augment": augment,
+        "augmentation": augmentation,
     }
     unbroken = batches(sd.train_batches(data, first_epoch=0, **options))
     resumed = sd.train_batches(data, first_epoch=first_epoch, **options)
@@ -377,7 +377,7 @@ def test_unaugmented_batches_pair_images_with_labels():
     data = make_data(9)
     prepared = sd.prepare(data.train_images, (8, 8, 3))
     options = {"batch_size": 4, "image_shape": (8, 8, 3), "first_epoch": 0, "epochs": 1}
-    for x, y in batches(sd.train_batches(data, seed=0, augment=False, **options)):
+    for x, y in batches(sd.train_batches(data, seed=0, augmentation="none", **options)):
         assert x.shape == (4, 8, 8, 3)
         assert x.dtype == np.float32
         assert y.dtype == np.int64
@@ -385,7 +385,10 @@ def test_unaugmented_batches_pair_images_with_labels():
 
 
 @pytest.mark.parametrize(("channels", "out_channels"), [(1, 1), (1, 3), (3, 3)])
-def test_augmentation_makes_every_crop_and_flip_and_nothing_else(channels, out_channels):
+@pytest.mark.parametrize("augmentation", ["crop", "flip"])
+def test_augmentation_makes_every_crop_and_flip_and_nothing_else(
+    channels, out_channels, augmentation
+):
     # 3x2 images of distinct pixels in a 4x3 shape: 9 * 9 crops, each also flipped.
     size = 3 * 2 * channels
     image = np.arange(1, size + 1, dtype=np.uint8).reshape(1, 3, 2, channels) * 10
@@ -398,10 +401,18 @@ def test_augmentation_makes_every_crop_and_flip_and_nothing_else(channels, out_c
     crops = np.stack(
         [padded[i : i + 4, j : j + 3] for i, j in itertools.product(range(9), repeat=2)]
     )
+    if augmentation == "flip":
+        crops = crops[[4 * 9 + 4]]  # the one that has all of the image
     allowed = sd.prepare(np.concatenate([crops, crops[:, :, ::-1]]), shape)
     allowed = {crop.tobytes() for crop in allowed}
     dataset = sd.train_batches(
-        data, batch_size=count, image_shape=shape, seed=5, first_epoch=0, epochs=1
+        data,
+        batch_size=count,
+        image_shape=shape,
+        seed=5,
+        first_epoch=0,
+        epochs=1,
+        augmentation=augmentation,
     )
     ((outputs, _),) = batches(dataset)
     assert {output.tobytes() for output in outputs} == allowed
@@ -478,6 +489,7 @@ def test_steps_per_epoch():
         ({"image_shape": (6, 6, 2)}, "must be 1 or 3"),
         ({"first_epoch": 3}, "first_epoch=3 must be from 0 to epochs=2"),
         ({"first_epoch": -1}, "first_epoch=-1"),
+        ({"augmentation": "mirror"}, "augmentation='mirror' is unknown; use one of crop, flip, no"),
     ],
 )
 def test_train_batches_rejects(change, message):

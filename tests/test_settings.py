@@ -583,6 +583,7 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"rprelu": True, "model": "QuickNet"}, "rprelu=True is for the package's own .*"),
         ({"rprelu": True, "model": "resnet18"}, "rprelu=True is for networks with PReLU"),
         ({"kernel_optimizer": "lion"}, "kernel_optimizer='lion' is unknown; use one of sgd, adam"),
+        ({"augmentation": "mirror"}, "augmentation='mirror' is unknown; use one of crop, flip, no"),
         ({"erasing": 1.5}, r"erasing=1\.5 must be from 0 to 1"),
         ({"label_smoothing": -0.1}, r"label_smoothing=-0\.1 must be from 0"),
         ({"two_steps": True, "epochs": 8}, "warmup_epochs=5 must be at least 0 and below half of"),
@@ -605,7 +606,7 @@ def test_a_recipe_of_an_older_version(tmp_path):
     Recipe(seed=3).save(path)
     new = {"code", "clamp", "binary_decay", "kernel_rate", "centred", "held_out"}
     new |= {"gradient_width", "rprelu", "channel_shift"}
-    new |= {"kernel_optimizer", "label_smoothing", "erasing", "ema", "two_steps"}
+    new |= {"kernel_optimizer", "label_smoothing", "erasing", "augmentation", "ema", "two_steps"}
     new |= {"teacher", "temperature", "is_float"}
     values = json.loads(path.read_text())
     path.write_text(json.dumps({name: values[name] for name in values.keys() - new}))
@@ -650,7 +651,8 @@ def test_a_report_says_what_it_is_tested_on():
 def pixels(**settings):
     images = np.full((64, 20, 24, 3), 255, np.uint8)
     data = sd.ImageData("x", images, np.zeros(64), images[:1], [0], 2, ("a", "b"), "here")
-    options = {"batch_size": 32, "image_shape": (20, 24, 3), "first_epoch": 0, "augment": False}
+    options = {"batch_size": 32, "image_shape": (20, 24, 3), "first_epoch": 0}
+    options |= {"augmentation": "none"}
     return [x.numpy() for x, _ in sd.train_batches(data, epochs=4, **options, **settings)]
 
 

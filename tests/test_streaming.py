@@ -145,6 +145,25 @@ class TestSource:
         assert 0.2 < max(erased) < 0.45
         np.testing.assert_array_equal(found[7:], resumed)
 
+    @pytest.mark.parametrize("augmentation", ["flip", "none"])
+    def test_whole_images(self, photos, augmentation):
+        """Those that are trained on are as they would be tested, or that from right to left."""
+        source = replace(data.stream("photos", photos), augmentation=augmentation)
+        as_tested = replace(source, test=source.train).test_sample(60, SHAPE)[0]
+        known = {image.tobytes() for image in as_tested}
+        turned = {np.ascontiguousarray(image[:, ::-1]).tobytes() for image in as_tested}
+        settings = {"batch_size": 60, "image_shape": SHAPE, "seed": 2, "first_epoch": 0}
+        one, two = (x.numpy() for x, _ in source.train_batches(epochs=2, **settings))
+        assert {image.tobytes() for image in one} <= known | turned
+        flips = np.mean([image.tobytes() in turned - known for image in one])
+        assert 0.25 < flips < 0.75 if augmentation == "flip" else not flips
+        assert np.array_equal(*(np.sort(x.reshape(60, -1), 0) for x in (one, two))) == (not flips)
+
+    def test_an_unknown_augmentation(self, photos):
+        source = replace(data.stream("photos", photos), augmentation="mirror")
+        with pytest.raises(ValueError, match="augmentation='mirror' is unknown; use one of crop"):
+            source.train_batches(batch_size=8, image_shape=SHAPE, seed=0, first_epoch=0, epochs=1)
+
     def test_embedded_images(self):
         source = data.stream("fashion_mnist_mini")
         assert (source.train_count, source.test_count) == (6000, 1000)

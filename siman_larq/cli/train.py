@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from siman_larq.choices import (
+    AUGMENTATIONS,
     CIFAR_MODELS,
     CLAMPS,
     CODES,
@@ -82,6 +83,12 @@ _SHARED = (
         help="A network of the same shape with real weights and activations, such as a teacher.",
     ),
     click.option("--label-smoothing", type=float, help="Share of labels.  [default: 0]"),
+    click.option(
+        "--augmentation",
+        type=click.Choice(AUGMENTATIONS),
+        help="Crop training images at random and flip them, flip them only, or leave them as they "
+        "are.  [default: crop]",
+    ),
     click.option(
         "--erasing",
         type=float,

@@ -2,15 +2,27 @@
 
 import tensorflow as tf
 
-__all__ = ["ORDER", "crop_and_flip", "draw_seed", "erase"]
+from siman_larq.choices import AUGMENTATIONS
 
-_CROP_PADDING = 4
+__all__ = ["BORDERS", "ORDER", "check_augmentation", "crop_and_flip", "draw_seed", "erase"]
+
+BORDERS = {"crop": 4, "flip": 0}
+"""Pixels of border to crop out of, by augmentation."""
+
 # What a random draw is for: it keeps the draws of one step independent of each other.
 ORDER, _TOP, _LEFT, _FLIP = range(4)
 # Shares of an image's area, and the largest ratio of height and width.
 _ERASED_AREA = (0.02, 0.4)
 _LONGEST_ERASED = 1 / 0.3
 _FINE = 1 << 24  # as many numbers as a float32 tells apart between 0 and 1
+
+
+def check_augmentation(augmentation: str) -> None:
+    """Raises a `ValueError` for a name that is none of an augmentation."""
+    if augmentation not in AUGMENTATIONS:
+        raise ValueError(
+            f"augmentation={augmentation!r} is unknown; use one of {', '.join(AUGMENTATIONS)}."
+        )
 
 
 def draw_seed(seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor, purpose: int) -> tf.Tensor:
@@ -30,12 +42,13 @@ def draw_seed(seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor, purpose:
 
 
 def crop_and_flip(
-    images: tf.Tensor, seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor
+    images: tf.Tensor, border: int, seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor
 ) -> tf.Tensor:
     """Crops every image out of a black border at a random place, and flips every other one.
 
     # Arguments
         images: uint8 [batch, height, width, channels].
+        border: Width of the border in pixels; of none, 0, all of the image is left.
         seed: As for `draw_seed`, like `epoch` and `step`.
 
     # Returns
@@ -52,13 +65,12 @@ def crop_and_flip(
             alg="philox",
         )
 
-    border = [_CROP_PADDING, _CROP_PADDING]
-    padded = tf.pad(images, [[0, 0], border, border, [0, 0]])
-    rows = draw(_TOP, 2 * _CROP_PADDING + 1) + tf.range(height)
+    padded = tf.pad(images, [[0, 0], [border, border], [border, border], [0, 0]])
+    rows = draw(_TOP, 2 * border + 1) + tf.range(height)
     columns = tf.range(width)
     # A flip is a crop that is read from right to left.
     columns = tf.where(draw(_FLIP, 2) == 1, columns[::-1], columns)
-    columns += draw(_LEFT, 2 * _CROP_PADDING + 1)
+    columns += draw(_LEFT, 2 * border + 1)
     cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
     return tf.gather(cropped, columns, axis=2, batch_dims=1)
 

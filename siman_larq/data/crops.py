@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from siman_larq.data.images import ImageShape
 
-__all__ = ["MARGIN", "central_crop", "decoded", "random_crop"]
+__all__ = ["MARGIN", "central_crop", "decoded", "flipped", "random_crop"]
 
 MARGIN = 0.875
 """Side of the crop that is tested, over the shorter side of the image (224 / 256)."""
@@ -40,10 +40,8 @@ def random_crop(
         use_image_if_no_bounding_boxes=True,
     )
     image = _part(encoded, tf.concat([begin[:2], size[:2]], 0), image_shape[2], jpeg)
-    flip = tf.random.stateless_uniform([], seed + tf.constant([0, 2**62], tf.int64)) < 0.5
     # Bytes are turned round faster than floats, and most crops are smaller than what they become.
-    image = tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
-    image = _turned(image, turn)
+    image = _turned(flipped(image, seed), turn)
     # Of more than two pixels in a row, some would count for nothing; of fewer, none, and the exact
     # way is slower.
     large = tf.reduce_any(tf.shape(image)[:2] > 2 * tf.constant(image_shape[:2]))
@@ -52,6 +50,17 @@ def random_crop(
         lambda: _resized(image, image_shape, antialias=True),
         lambda: _resized(image, image_shape, antialias=False),
     )
+
+
+def flipped(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """An image, [height, width, channels], from right to left every other time.
+
+    # Arguments
+        image: The image.
+        seed: int64 [2]; the same seed gives the same image.
+    """
+    flip = tf.random.stateless_uniform([], seed + tf.constant([0, 2**62], tf.int64)) < 0.5
+    return tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def central_crop(

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from siman_larq.data.augmentation import ORDER, crop_and_flip, draw_seed, erase
+from siman_larq.data.augmentation import (
+    BORDERS,
+    ORDER,
+    check_augmentation,
+    crop_and_flip,
+    draw_seed,
+    erase,
+)
 from siman_larq.data.images import ImageData, ImageShape
 
 __all__ = [
@@ -60,14 +67,13 @@ def train_batches(
     seed: int,
     first_epoch: int,
     epochs: int,
-    augment: bool = True,
+    augmentation: str = "crop",
     erasing: float = 0.0,
 ) -> tf.data.Dataset:
     """The training batches of the epochs `first_epoch` to `epochs - 1`, one after another.
 
-    Each epoch visits the images in a new order. With `augment`, every image is padded by 4 black
-    pixels on each side, cropped to `image_shape` at a random place and flipped with probability
-    one half; then it is normalised as by `prepare`.
+    Each epoch visits the images in a new order. Each image is augmented, and then normalised as by
+    `prepare`.
 
     # Arguments
     data: The data set.
@@ -76,7 +82,9 @@ def train_batches(
     seed: Any 64-bit integer.
     first_epoch: The first epoch, counted from 0.
     epochs: The total number of epochs, so `epochs - first_epoch` of them are produced.
-    augment: Whether to crop and flip.
+    augmentation: `"crop"`: every image is padded by 4 black pixels on each side, cropped to
+        `image_shape` at a random place and flipped with probability one half; `"flip"`: the latter
+        alone; `"none"`.
     erasing: Probability with which a rectangle of an image becomes black: a share of 0.02 to 0.4 of
         its area, 0.3 to 1 / 0.3 times as high as wide, anywhere within it. See "Random Erasing Data
         Augmentation", arXiv 1708.04896.
@@ -86,13 +94,14 @@ def train_batches(
     [batch_size, height, width, channels], and labels, int64 [batch_size].
 
     # Raises
-    ValueError: If `batch_size`, `image_shape` or the epochs are impossible.
+    ValueError: If `batch_size`, `image_shape`, the epochs or `augmentation` are impossible.
     """
     count = len(data.train_images)
     steps = steps_per_epoch(count, batch_size)
     _check_shape(data.train_images.shape, image_shape)
     if not 0 <= first_epoch <= epochs:
         raise ValueError(f"first_epoch={first_epoch} must be from 0 to epochs={epochs}.")
+    check_augmentation(augmentation)
     with tf.device("/cpu:0"):
         images = tf.constant(data.train_images)
         labels = tf.constant(data.train_labels, tf.int64)
@@ -109,7 +118,7 @@ def train_batches(
 
     def batch(epoch: tf.Tensor, step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return training_batch(
-            images, labels, indices, seed, epoch, step, image_shape, augment, erasing
+            images, labels, indices, seed, epoch, step, image_shape, augmentation, erasing
         )
 
     # Sequential maps: the order must be fixed, and one core is fast enough.
@@ -149,7 +158,7 @@ def training_batch(
     epoch: tf.Tensor,
     step: tf.Tensor,
     image_shape: ImageShape = (32, 32, 3),
-    augment: bool = True,
+    augmentation: str = "crop",
     erasing: float = 0.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """One batch as `train_batches` makes it, by ops that XLA compiles too.
@@ -162,15 +171,15 @@ def training_batch(
     epoch: Which epoch, from 0; an int64 scalar.
     step: Which step of the epoch, from 0; an int64 scalar.
     image_shape: (height, width, channels) of the output.
-    augment: Whether to crop and flip.
+    augmentation: As for `train_batches`, as is the next.
     erasing: As for `train_batches`.
 
     # Returns
     Images, float32 [batch_size, *image_shape], and labels, int64 [batch_size].
     """
     chosen = _pad_to_shape(tf.gather(images, indices), image_shape)
-    if augment:
-        chosen = crop_and_flip(chosen, seed, epoch, step)
+    if augmentation in BORDERS:
+        chosen = crop_and_flip(chosen, BORDERS[augmentation], seed, epoch, step)
     if erasing:
         chosen = erase(chosen, erasing, seed, epoch, step)
     return _normalise(chosen, image_shape), tf.gather(labels, indices)

@@ -125,11 +125,13 @@ class MemorySource:
 
     # Arguments
         data: The images.
-        erasing: As for `siman_larq.data.train_batches`.
+        erasing: As for `siman_larq.data.train_batches`, as is the next.
+        augmentation: Of training images.
     """
 
     data: ImageData
     erasing: float = 0.0
+    augmentation: str = "crop"
 
     @property
     def num_classes(self) -> int:
@@ -185,6 +187,7 @@ class MemorySource:
             seed=seed,
             first_epoch=first_epoch,
             epochs=epochs,
+            augmentation=self.augmentation,
             erasing=self.erasing,
         )
         size = share.of(batch_size)

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq.choices import FOLDER
-from siman_larq.data.augmentation import erase
-from siman_larq.data.crops import MARGIN, central_crop, random_crop
+from siman_larq.data.augmentation import check_augmentation, erase
+from siman_larq.data.crops import MARGIN, central_crop, flipped, random_crop
 from siman_larq.data.damage import Damage, damage_explained, said_of_left_out
 from siman_larq.data.datasets import open_builder
 from siman_larq.data.folder import PictureFolder, open_folder
@@ -48,6 +48,8 @@ class StreamedSource:
         fingerprint: See `ImageSource`.
         erasing: Probability with which a rectangle of a training image becomes black, as for
             `siman_larq.data.train_batches`.
+        augmentation: `"crop"`: random crops, resized and flipped every other time; `"flip"`:
+            central crops, as they are tested, flipped every other time; `"none"`: central crops.
     """
 
     train: Records
@@ -56,6 +58,7 @@ class StreamedSource:
     origin: str
     fingerprint: str
     erasing: float = 0.0
+    augmentation: str = "crop"
 
     @property
     def num_classes(self) -> int:
@@ -97,7 +100,8 @@ class StreamedSource:
         share: Share = WHOLE,
         shuffle_buffer: int = SHUFFLE_BUFFER,
     ) -> tf.data.Dataset:
-        """Batches of random crops, resized and flipped; see `ImageSource.train_batches`."""
+        """Batches of augmented images; see `ImageSource.train_batches`."""
+        check_augmentation(self.augmentation)
         steps = steps_per_epoch(self.train_count, batch_size)
         size = share.of(batch_size)
 
@@ -112,7 +116,11 @@ class StreamedSource:
         ) -> tuple[tf.Tensor, tf.Tensor]:
             encoded, label, *turn = example
             key = tf.stack([tf.constant(seed, tf.int64), number])
-            image = random_crop(encoded, image_shape, key, *turn)
+            if self.augmentation == "crop":
+                image = random_crop(encoded, image_shape, key, *turn)
+            else:
+                image = central_crop(encoded, image_shape, *turn)
+                image = flipped(image, key) if self.augmentation == "flip" else image
             if self.erasing:
                 place = number // 2**32, number % 2**32  # epoch, and how many came before
                 image = erase(image[tf.newaxis], self.erasing, seed, *place)[0]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from siman_larq.choices import (
+    AUGMENTATIONS,
     CIFAR_MODELS,
     CLAMPS,
     CODES,
@@ -85,6 +86,9 @@ class Recipe:
             `siman_larq.training.SmoothedCrossentropy`.
         erasing: Probability that a rectangle of a training image is erased; see
             `siman_larq.data.train_batches`.
+        augmentation: How training images are changed: `"crop"`, the official way, crops and flips
+            them at random, `"flip"` only flips them, `"none"` leaves them as they are tested; see
+            `siman_larq.data.train_batches`.
         ema: Momentum of a moving average of all weights but binary kernels, which is tested and
             saved in their place, such as 0.999; none if 0.
         two_steps: Whether binary kernels keep their real weights for the first half of the epochs,
@@ -138,6 +142,7 @@ class Recipe:
     kernel_optimizer: str = "sgd"
     label_smoothing: float = 0.0
     erasing: float = 0.0
+    augmentation: str = "crop"
     ema: float = 0.0
     two_steps: bool = False
     teacher: str | None = None
@@ -154,6 +159,7 @@ class Recipe:
             ("code", CODES),
             ("clamp", CLAMPS),
             ("kernel_optimizer", KERNEL_OPTIMIZERS),
+            ("augmentation", AUGMENTATIONS),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(

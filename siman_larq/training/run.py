@@ -304,7 +304,8 @@ def load_images(recipe: Recipe) -> data.ImageSource:
     }
     if recipe.skip_damaged:
         say("Reading all images once, to find those that are damaged.")
+    changes: dict[str, Any] = {"erasing": recipe.erasing, "augmentation": recipe.augmentation}
     if recipe.is_streamed:
-        return replace(data.stream(recipe.dataset, **settings), erasing=recipe.erasing)
+        return replace(data.stream(recipe.dataset, **settings), **changes)
     settings |= {"image_size": recipe.image_size, "held_out": recipe.held_out}
-    return data.MemorySource(data.load(recipe.dataset, **settings), recipe.erasing)
+    return data.MemorySource(data.load(recipe.dataset, **settings), **changes)

@@ -124,11 +124,11 @@ class Epoch:
         recipe, steps = self._recipe, self.steps
         order = pipeline.epoch_order(x.shape[0], steps * recipe.batch_size, seed, number)
         order = tf.reshape(order, [steps, recipe.batch_size])
-        shape, erasing = image_shape(recipe), recipe.erasing
+        how = image_shape(recipe), recipe.augmentation, recipe.erasing
 
         def step(i: tf.Tensor) -> tf.Tensor:
             where = order[i], seed, number, tf.cast(i, tf.int64)
-            self.model.train_step(pipeline.training_batch(x, y, *where, shape, True, erasing))
+            self.model.train_step(pipeline.training_batch(x, y, *where, *how))
             if self._counts_flips and not self._is_real:
                 self.flips.update()
             return i + 1
