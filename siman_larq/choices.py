@@ -10,6 +10,7 @@ __all__ = [
     "IMAGENET_MODELS",
     "KERNEL_OPTIMIZERS",
     "PRECISIONS",
+    "RECIPES",
     "STRATEGIES",
     "STYLES",
     "ZOO_MODELS",
@@ -41,6 +42,7 @@ AUGMENTATIONS = ("crop", "flip", "none")
 CODES = ("magnitude", "sign", "balanced_sign")
 CLAMPS = ("both", "upper", "none")
 KERNEL_OPTIMIZERS = ("sgd", "adam")
+RECIPES = ("official", "best")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("single", "mirrored", "multiworker")
 STYLES = ("official", "zoo", "reactnet")

@@ -125,6 +125,7 @@ def test_the_command(package, tmp_path, monkeypatch):
         {"model": "vgg_small", "epochs": 7, "seed": 3, "warmup_epochs": 0, "erasing": 0.25},
         {"levels": (0, 1), "centred": True, "threshold": 0.3, "train_examples": 100},
         {"epochs": 200, "two_steps": True, "kernel_optimizer": "adam", "kernel_rate": 0.01},
+        {"recipe": "best", "epochs": 12},
     ],
 )
 def test_the_command_that_repeats_a_training(settings):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import tensorflow as tf
 
 from siman_larq import models
 from siman_larq.files import write_atomically
+from siman_larq.studies.reading import read
+from siman_larq.studies.rows import read_rows
 from siman_larq.training import CoupledDecaySGD, Recipe, binary_variables, recipe_for
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +59,21 @@ class TestRecipe:
         recipe = recipe_for("fashion_mnist", epochs=12, warmup_epochs=0)
         assert recipe.learning_rate_at(0) == pytest.approx(0.1)
         assert recipe.learning_rate_at(6) == pytest.approx(0.05)
+
+    def test_best(self):
+        """What the study found, over the defaults of the data set and under one's own settings."""
+        study = read(ROOT / "studies" / "recipe.toml")
+        found = study.combination(read_rows(study.results / "epochs.csv")).best
+        settings = study.arm(found).settings
+        assert settings
+        official = recipe_for("fashion_mnist", epochs=12, seed=3)
+        best = recipe_for("fashion_mnist", recipe="best", epochs=12, seed=3)
+        assert best == replace(official, **settings) != official
+        own = {name: getattr(official, name) for name in settings}
+        assert recipe_for("fashion_mnist", recipe="best", epochs=12, seed=3, **own) == official
+        assert recipe_for("fashion_mnist", recipe="official", epochs=12, seed=3) == official
+        with pytest.raises(ValueError, match="recipe='mine' is unknown; use one of official, best"):
+            recipe_for("fashion_mnist", recipe="mine")
 
     def test_file_round_trip(self, tmp_path):
         recipe = recipe_for("fashion_mnist_mini", seed=9, levels=(0, 1), threshold=0.3)

@@ -16,6 +16,7 @@ from siman_larq.choices import (
     IMAGENET_MODELS,
     KERNEL_OPTIMIZERS,
     PRECISIONS,
+    RECIPES,
     STRATEGIES,
     STYLES,
 )
@@ -162,6 +163,12 @@ def _shared(command: Callable) -> Callable:
     type=_Dataset([*DATASET_NAMES, f"{FOLDER}DIR"]),
     default="cifar10",
     help="The images; folder:DIR takes your own, with a folder of pictures for each class.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(RECIPES),
+    help="The official one, or it with the settings that gained most at equal budget in "
+    "studies/recipe.toml: --augmentation none.  [default: official]",
 )
 @_shared
 @click.pass_context

@@ -4,7 +4,7 @@ import os
 from dataclasses import fields, replace
 from typing import Any
 
-from siman_larq.choices import FOLDER, ZOO_MODELS
+from siman_larq.choices import FOLDER, RECIPES, ZOO_MODELS
 from siman_larq.training.applications import find_weights
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_defaults
@@ -22,6 +22,8 @@ _SHORT: dict[str, Any] = {
     "warmup_epochs": 0,
     "train_examples": 256,
 }
+# What studies/recipe.toml found; a test holds it against the results.
+_BEST: dict[str, Any] = {"augmentation": "none"}
 # The official recipe for ImageNet.
 _IMAGENET: dict[str, Any] = {
     "model": "resnet18_imagenet",
@@ -46,19 +48,29 @@ _REACTNET_LAYERS = {"rprelu": True, "channel_shift": True}
 _TAUGHT = "imagenet2012"
 
 
-def recipe_for(dataset: str, smoke: bool = False, **settings: Any) -> Recipe:
+def recipe_for(
+    dataset: str, smoke: bool = False, recipe: str = "official", **settings: Any
+) -> Recipe:
     """The default recipe of a data set, with the settings that are not `None` put in.
 
     # Arguments
         dataset: A name that `siman_larq.data.load` knows.
         smoke: Whether to shorten everything to a check of a minute.
+        recipe: `"official"`, or `"best"`: the settings that
+            [a study](../studies.md) found to gain most at equal budget, put in before yours.
         settings: Fields of `Recipe`.
 
     # Returns
         A `Recipe`.
+
+    # Raises
+        ValueError: naming what is unknown or out of range.
     """
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe={recipe!r} is unknown; use one of {', '.join(RECIPES)}.")
     given = _given(settings)
     defaults = _SCALED.get(dataset, {}) | (_SHORT | {"test_examples": 100} if smoke else {})
+    defaults |= _BEST if recipe == "best" else {}
     if dataset.startswith(FOLDER):
         dataset, defaults = _absolute(dataset), _scaled_to_folder(smoke)
     if "epochs" in given and "warmup_epochs" not in given:
