@@ -47,7 +47,8 @@ struct Kernel {
   const char* name;
   int lanes;  // output channels of one pass
   int most_pixels;
-  const Kernel* narrow;  // instead, for no more output channels than it has lanes; or null
+  const Kernel* narrow;  // with fewer lanes; or null
+  double narrow_share;   // of the time of a pass that a pass of the narrow one takes, as measured
   // What the functions below read of one word of `lanes` channels: so many words for each of them.
   int weight_words;
   void (*arrange)(const std::uint32_t* filter, std::uint32_t* weights);
@@ -94,9 +95,15 @@ extern const Kernel kNeonDotKernel;
 // Throws Error if that is unknown or does not run here.
 const Kernel& chosen_kernel();
 
-// `kernel`, or its narrow one where that has lanes enough.
+inline int passes(const Kernel& kernel, int channels) {
+  return (channels + kernel.lanes - 1) / kernel.lanes;
+}
+
+// `kernel`, or its narrow one where that takes less time.
 inline const Kernel& fitting(const Kernel& kernel, int channels) {
-  return kernel.narrow != nullptr && channels <= kernel.narrow->lanes ? *kernel.narrow : kernel;
+  if (kernel.narrow == nullptr) return kernel;
+  const double narrow = kernel.narrow_share * passes(*kernel.narrow, channels);
+  return narrow < passes(kernel, channels) ? *kernel.narrow : kernel;
 }
 
 }  // namespace siman

@@ -8,19 +8,25 @@ namespace {
 template <int kChannels>
 struct Avx2 {
   static constexpr int kLanes = kChannels;
-  static constexpr int kMostPixels = 4;
+  static constexpr int kMostPixels = 5;
 
   static Bytes table(const std::uint8_t* from) { return load<Bytes>(from); }
   static Bytes look_up(Bytes table, Bytes weights) {
     return reinterpret_cast<Bytes>(_mm256_shuffle_epi8(reinterpret_cast<__m256i>(table),
                                                        reinterpret_cast<__m256i>(weights)));
   }
-  static void add_shorts(__m128i first, __m128i second, Ints* counts) {
-    counts[0] += reinterpret_cast<Ints>(_mm256_cvtepu16_epi32(first));
-    counts[1] += reinterpret_cast<Ints>(_mm256_cvtepu16_epi32(second));
+  static Shorts widened(Bytes bytes) {
+    const auto both = reinterpret_cast<__m256i>(bytes);
+    return reinterpret_cast<Shorts>(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(both))) +
+           reinterpret_cast<Shorts>(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(both, 1)));
+  }
+  static void widest(Shorts shorts, Ints* to) {
+    const auto all = reinterpret_cast<__m256i>(shorts);
+    to[0] = reinterpret_cast<Ints>(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(all)));
+    to[1] = reinterpret_cast<Ints>(_mm256_cvtepu16_epi32(_mm256_extracti128_si256(all, 1)));
   }
   template <int kPixels>
-  static void count(const Patch& patch, Counts<Avx2, kPixels>& counts) {
+  SIMAN_INLINED static void count(const Patch& patch, Counts<Avx2, kPixels>& counts) {
     count_by_tables<Avx2, kPixels>(patch, counts);
   }
   static std::uint32_t above(Ints counts, Ints thresholds) {
@@ -36,8 +42,8 @@ struct Avx2 {
 
 }  // namespace
 
-constexpr Kernel kAvx2NarrowKernel = kernel_by_tables<Avx2<16>>("avx2", nullptr);
-constexpr Kernel kAvx2Kernel = kernel_by_tables<Avx2<32>>("avx2", &kAvx2NarrowKernel);
+constexpr Kernel kAvx2NarrowKernel = kernel_by_tables<Avx2<16>>("avx2");
+constexpr Kernel kAvx2Kernel = kernel_by_tables<Avx2<32>>("avx2", &kAvx2NarrowKernel, 0.71);
 
 }  // namespace siman
 #endif  // __x86_64__

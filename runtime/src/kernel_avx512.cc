@@ -1,4 +1,4 @@
-// AVX-512 with VPOPCNTDQ: one register holds a word of 16 output channels.
+// AVX-512 with VPOPCNTDQ: a register holds a word of 16 output channels.
 //
 // Three vector instructions (xor, popcount, add) take in 512 bits; a processor that starts two in a
 // cycle is bound to 2/3 of what its popcount unit could do. Carry-save adders of ternary operations,
@@ -12,15 +12,16 @@
 namespace siman {
 namespace {
 
+template <int kChannels>
 struct Avx512 : Avx512Masks {
-  static constexpr int kLanes = 16;
+  static constexpr int kLanes = kChannels;
   static constexpr int kMostPixels = 8;
 
   static Ints add(Ints sum, Ints product) {
     return sum + reinterpret_cast<Ints>(_mm512_popcnt_epi32(reinterpret_cast<__m512i>(product)));
   }
   template <int kPixels>
-  static void count(const Patch& patch, Counts<Avx512, kPixels>& counts) {
+  SIMAN_INLINED static void count(const Patch& patch, Counts<Avx512, kPixels>& counts) {
     count_words<Avx512, kPixels>(patch, counts);
   }
 };
@@ -40,7 +41,9 @@ std::int64_t count_in_registers(std::int64_t rounds) {
 
 }  // namespace
 
-constexpr Kernel kAvx512Kernel = kernel_of<Avx512>("avx512", count_in_registers);
+constexpr Kernel kAvx512NarrowKernel = kernel_of<Avx512<16>>("avx512", count_in_registers);
+constexpr Kernel kAvx512Kernel =
+    kernel_of<Avx512<32>>("avx512", count_in_registers, &kAvx512NarrowKernel, 0.51);
 
 }  // namespace siman
 #endif  // __x86_64__

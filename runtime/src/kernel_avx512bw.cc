@@ -21,19 +21,30 @@ struct Avx512Bw : Avx512Masks {
     return reinterpret_cast<Bytes>(_mm512_shuffle_epi8(reinterpret_cast<__m512i>(table),
                                                        reinterpret_cast<__m512i>(weights)));
   }
-  static void add_shorts(__m128i first, __m128i second, Ints* counts) {
-    const __m256i both = _mm256_set_m128i(second, first);
-    *counts += reinterpret_cast<Ints>(_mm512_maskz_cvtepu16_epi32(kAll, both));
+  // Two blocks of channels side by side, each with its lower halves first.
+  static Shorts widened(Bytes bytes) {
+    const auto all = reinterpret_cast<__m512i>(bytes);
+    const __m512i first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(all));
+    const __m512i second = _mm512_cvtepu8_epi16(_mm512_maskz_extracti64x4_epi64(kAll & 0xff, all, 1));
+    return reinterpret_cast<Shorts>(_mm512_maskz_shuffle_i64x2(kAll & 0xff, first, second, 0x44)) +
+           reinterpret_cast<Shorts>(_mm512_maskz_shuffle_i64x2(kAll & 0xff, first, second, 0xee));
+  }
+  static void widest(Shorts shorts, Ints* to) {
+    const auto all = reinterpret_cast<__m512i>(shorts);
+    const __m256i second = _mm512_maskz_extracti64x4_epi64(kAll & 0xff, all, 1);
+    to[0] = reinterpret_cast<Ints>(_mm512_maskz_cvtepu16_epi32(kAll, _mm512_castsi512_si256(all)));
+    to[1] = reinterpret_cast<Ints>(_mm512_maskz_cvtepu16_epi32(kAll, second));
   }
   template <int kPixels>
-  static void count(const Patch& patch, Counts<Avx512Bw, kPixels>& counts) {
+  SIMAN_INLINED static void count(const Patch& patch, Counts<Avx512Bw, kPixels>& counts) {
     count_by_tables<Avx512Bw, kPixels>(patch, counts);
   }
 };
 
 }  // namespace
 
-constexpr Kernel kAvx512BwKernel = kernel_by_tables<Avx512Bw>("avx512bw", &kAvx2NarrowKernel);
+constexpr Kernel kAvx512BwKernel =
+    kernel_by_tables<Avx512Bw>("avx512bw", &kAvx2NarrowKernel, 0.58);
 
 }  // namespace siman
 #endif  // __x86_64__

@@ -14,12 +14,18 @@
 namespace siman {
 namespace {
 
+// Arrays of registers that a function is given by reference are memory unless it is inlined.
+#define SIMAN_INLINED __attribute__((always_inline))
+
 template <class Set>
 constexpr int kParts = Set::kLanes / kStep;
 
 // Of kPixels positions, for all lanes.
 template <class Set, int kPixels>
 using Counts = Ints[kPixels][kParts<Set>];
+
+// Keeps what lies there out of registers, which an inner loop needs for other things.
+inline void keep_in_memory(const void* from) { asm volatile("" : : "r"(from) : "memory"); }
 
 // float(clamp(2 * count)) or float(count), multiplied and added to.
 template <class Set>
@@ -50,37 +56,60 @@ inline void keep_within(const Transform& transform, Counts<Set, kPixels>& counts
 }
 
 template <class Set, int kPixels>
-void to_float(const Patch& patch, const Transform& transform, const Additions& additions,
-              float* output, std::ptrdiff_t stride) {
-  Counts<Set, kPixels> counts;
-  Set::template count<kPixels>(patch, counts);
+SIMAN_INLINED inline void write_floats(Counts<Set, kPixels>& counts, const Transform& transform,
+                                       const Additions& additions, float* output,
+                                       std::ptrdiff_t stride) {
   keep_within<Set, kPixels>(transform, counts);
   const Lanes<Set> lanes(transform);
-  const Additions extra = additions;
-  const bool bounded = extra.bounds.low > Bounds{}.low || extra.bounds.high < Bounds{}.high;
+  const auto write = [&](const auto& finished) SIMAN_INLINED {
+    float* to = output;
+    asm("" : "+r"(to));  // or g++ works out the addresses of all three ways before it takes one
 #pragma GCC unroll 8
-  for (int p = 0; p < kPixels; ++p) {
-    Floats values[kParts<Set>];
-#pragma GCC unroll 4
-    for (int part = 0; part < kParts<Set>; ++part) values[part] = lanes.of(counts[p][part], part);
-    if (extra.zeros != nullptr && extra.zeros[p] != nullptr) {
+    for (int p = 0; p < kPixels; ++p) {
 #pragma GCC unroll 4
       for (int part = 0; part < kParts<Set>; ++part) {
-        values[part] += load<Floats>(extra.zeros[p] + part * kStep);
+        const Floats values = finished(lanes.of(counts[p][part], part), p, part);
+        std::memcpy(to + p * stride + part * kStep, &values, sizeof(values));
       }
     }
-    if (extra.addend != nullptr) {
-#pragma GCC unroll 4
-      for (int part = 0; part < kParts<Set>; ++part) {
-        values[part] += load<Floats>(extra.addend + p * stride + part * kStep);
+  };
+  const Additions extra = additions;
+  const auto with_addend = [&](Floats values, int p, int part) {
+    return values + load<Floats>(extra.addend + p * stride + part * kStep);
+  };
+  if (extra.zeros != nullptr || extra.bounds.low > Bounds{}.low || extra.bounds.high < Bounds{}.high) {
+    write([&](Floats values, int p, int part) {
+      if (extra.zeros != nullptr && extra.zeros[p] != nullptr) {
+        values += load<Floats>(extra.zeros[p] + part * kStep);
       }
-    }
-#pragma GCC unroll 4
-    for (int part = 0; part < kParts<Set>; ++part) {
-      if (bounded) values[part] = clamp(values[part], extra.bounds.low, extra.bounds.high);
-      std::memcpy(output + p * stride + part * kStep, &values[part], sizeof(Floats));
-    }
+      if (extra.addend != nullptr) values = with_addend(values, p, part);
+      return clamp(values, extra.bounds.low, extra.bounds.high);
+    });
+  } else if (extra.addend != nullptr) {
+    write(with_addend);
+  } else {
+    write([](Floats values, int, int) { return values; });
   }
+}
+
+// What waits in memory while a pass counts: g++ would put it into vector registers, out of which it
+// comes after all that was to be counted before.
+struct Later {
+  const Transform* transform;
+  const Additions* additions;
+  float* output;
+  std::ptrdiff_t stride;
+};
+
+template <class Set, int kPixels>
+void to_float(const Patch& patch, const Transform& transform, const Additions& additions,
+              float* output, std::ptrdiff_t stride) {
+  Later later = {&transform, &additions, output, stride};
+  keep_in_memory(&later);
+  Counts<Set, kPixels> counts;
+  Set::template count<kPixels>(patch, counts);
+  keep_in_memory(&later);
+  write_floats<Set, kPixels>(counts, *later.transform, *later.additions, later.output, later.stride);
 }
 
 template <class Set, int kPixels>
@@ -166,29 +195,48 @@ inline void clear(Vector (&vectors)[kRows][kColumns]) {
   }
 }
 
-// Keeps what lies there out of registers, which an inner loop needs for other things.
-inline void keep_in_memory(void* from) { asm volatile("" : : "r"(from) : "memory"); }
-
-// Counts of registers that hold a word of each lane: `Set::add` adds the bits that differ.
-template <class Set, int kPixels>
-inline void count_words(const Patch& patch, Counts<Set, kPixels>& counts) {
-  clear(counts);
-  const std::uint32_t* weights = patch.weights;
-  const std::ptrdiff_t stride = patch.pixel_stride;
-  for (int s = 0; s < patch.segments; ++s) {
-    const std::uint32_t* x = patch.input + patch.offsets[s];
-    for (int k = 0; k < patch.words; ++k, ++x, weights += Set::kLanes) {
-      Ints w[kParts<Set>];
-      for (int part = 0; part < kParts<Set>; ++part) w[part] = load<Ints>(weights + part * kStep);
-#pragma GCC unroll 8
-      for (int p = 0; p < kPixels; ++p) {
-        const Ints word = static_cast<std::int32_t>(x[p * stride]) - Ints{};
+// One word of kPixels positions, of the fifth and later ones by a pointer of their own: more strides
+// than three times are registers that g++ does not have. Nothing was counted before the first word.
+// `Set::add` adds the bits that differ.
+template <bool kIsFirst, class Set, int kPixels>
+SIMAN_INLINED inline void count_word(const std::uint32_t* x, const std::uint32_t* fifth,
+                                     std::ptrdiff_t stride, const std::uint32_t* weights,
+                                     Counts<Set, kPixels>& counts) {
+  Ints w[kParts<Set>];
 #pragma GCC unroll 4
-        for (int part = 0; part < kParts<Set>; ++part) {
-          counts[p][part] = Set::add(counts[p][part], w[part] ^ word);
-        }
-      }
+  for (int part = 0; part < kParts<Set>; ++part) w[part] = load<Ints>(weights + part * kStep);
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+    const Ints word = static_cast<std::int32_t>((p < 4 ? x : fifth)[p % 4 * stride]) - Ints{};
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts<Set>; ++part) {
+      counts[p][part] = Set::add(kIsFirst ? Ints{} : counts[p][part], w[part] ^ word);
     }
+  }
+}
+
+// Counts of registers that hold a word of each lane.
+template <class Set, int kPixels>
+SIMAN_INLINED inline void count_words(const Patch& patch, Counts<Set, kPixels>& counts) {
+  const std::ptrdiff_t stride = patch.pixel_stride;
+  const std::uint32_t* weights = patch.weights;
+  const std::uint32_t* x = patch.input + patch.offsets[0];
+  const std::uint32_t* fifth = x + 4 * stride;
+  asm("" : "+r"(fifth));
+  count_word<true, Set, kPixels>(x, fifth, stride, weights, counts);
+  const auto count_from = [&](int first) SIMAN_INLINED {
+    for (int k = first; k < patch.words; ++k) {
+      weights += Set::kLanes;
+      count_word<false, Set, kPixels>(x + k, fifth + k, stride, weights, counts);
+    }
+  };
+  count_from(1);
+  for (int s = 1; s < patch.segments; ++s) {
+    keep_in_memory(&patch);  // as in `to_float`
+    x = patch.input + patch.offsets[s];
+    fifth = x + 4 * stride;
+    asm("" : "+r"(fifth));
+    count_from(0);
   }
 }
 
@@ -211,9 +259,12 @@ constexpr Kernel with_passes(Kernel kernel, std::index_sequence<kBefore...>) {
 constexpr std::int64_t kValuesAlone = kNativeBytes > 16 ? 65536 : 2048;
 
 template <class Set>
-constexpr Kernel kernel_of(const char* name, std::int64_t (*count_in_registers)(std::int64_t)) {
+constexpr Kernel kernel_of(const char* name, std::int64_t (*count_in_registers)(std::int64_t),
+                           const Kernel* narrow = nullptr, double narrow_share = 0) {
   Kernel kernel = {};
   kernel.name = name;
+  kernel.narrow = narrow;
+  kernel.narrow_share = narrow_share;
   kernel.lanes = Set::kLanes;
   kernel.most_pixels = Set::kMostPixels;
   kernel.weight_words = 1;

@@ -23,7 +23,7 @@ struct NeonDot : Neon {
                                             bits_in_bytes(product), vdupq_n_u8(1)));
   }
   template <int kPixels>
-  static void count(const Patch& patch, Counts<NeonDot, kPixels>& counts) {
+  SIMAN_INLINED static void count(const Patch& patch, Counts<NeonDot, kPixels>& counts) {
     count_words<NeonDot, kPixels>(patch, counts);
   }
 };

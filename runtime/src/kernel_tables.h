@@ -55,62 +55,83 @@ void arrange(const std::uint32_t* filter, std::uint32_t* weights) {
 template <class Set>
 constexpr int kVectors = 2 * Set::kLanes / kNativeBytes;
 
-// Sums of kPixels positions. `Set` has what depends on the registers' width.
+// Sums of kPixels positions that are too large for bytes. `Set` has what depends on the registers'
+// width: `widened` adds up both halves of each channel, `widest` makes integers of shorts.
 template <class Set, int kPixels>
-struct Sums {
-  Sums() { clear_all(); }
-  void clear_all() {
-    clear(even);
-    clear(odd);
-    keep_in_memory(this);
-  }
-  void take(Bytes (&bytes)[kPixels][kVectors<Set>]) {
+class Sums {
+ public:
+  SIMAN_INLINED void take(const Bytes (&bytes)[kPixels][kVectors<Set>]) {
 #pragma GCC unroll 8
     for (int p = 0; p < kPixels; ++p) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors<Set>; ++v) {
-        const auto pairs = reinterpret_cast<Shorts>(bytes[p][v]);
-        even[p][v] += pairs & 0xff;
-        odd[p][v] += pairs >> 8;
+        const Shorts shorts = Set::widened(bytes[p][v]);
+        shorts_[p][v] = taken_ == 0 ? shorts : shorts_[p][v] + shorts;
       }
     }
     keep_in_memory(this);
-    clear(bytes);
+    if (++taken_ == kBytesPerShort - 1) move_on();
   }
-  void add_to(Counts<Set, kPixels>& counts) const {
-    constexpr int kInBlock = kBlock / kStep;
+  // With the last bytes.
+  SIMAN_INLINED void finish(const Bytes (&bytes)[kPixels][kVectors<Set>],
+                            Counts<Set, kPixels>& counts) const {
 #pragma GCC unroll 8
     for (int p = 0; p < kPixels; ++p) {
-#pragma GCC unroll 2
-      for (int block = 0; block < Set::kLanes / kBlock; ++block) {
-        const __m128i first = both_halves(even[p], block), second = both_halves(odd[p], block);
-        Set::add_shorts(_mm_unpacklo_epi16(first, second), _mm_unpackhi_epi16(first, second),
-                        counts[p] + block * kInBlock);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors<Set>; ++v) {
+        Shorts shorts = Set::widened(bytes[p][v]);
+        if (taken_ != 0) shorts += shorts_[p][v];
+        Set::widest(shorts, counts[p] + v * kInVector);
       }
     }
-  }
-  static __m128i both_halves(const Shorts (&sums)[kVectors<Set>], int block) {
-    using Half = std::uint16_t __attribute__((vector_size(16)));
-    const auto* from = reinterpret_cast<const char*>(sums) + block * 2 * sizeof(Half);
-    return reinterpret_cast<__m128i>(load<Half>(from) + load<Half>(from + sizeof(Half)));
+    if (!has_moved_on_) return;
+    add(ints_, counts);
   }
 
-  Shorts even[kPixels][kVectors<Set>];  // of channels 0, 2, ... of each block
-  Shorts odd[kPixels][kVectors<Set>];
+ private:
+  static constexpr int kInVector = kParts<Set> / kVectors<Set>;
+
+  static void add(const Counts<Set, kPixels>& from, Counts<Set, kPixels>& to) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 4
+      for (int part = 0; part < kParts<Set>; ++part) to[p][part] += from[p][part];
+    }
+  }
+  // From shorts to integers.
+  void move_on() {
+    Counts<Set, kPixels> counts;
+    for (int p = 0; p < kPixels; ++p) {
+      for (int v = 0; v < kVectors<Set>; ++v) Set::widest(shorts_[p][v], counts[p] + v * kInVector);
+    }
+    if (has_moved_on_) add(ints_, counts);
+    std::memcpy(ints_, counts, sizeof(ints_));
+    has_moved_on_ = true;
+    taken_ = 0;
+  }
+
+  int taken_ = 0;  // how often since shorts were last moved on
+  bool has_moved_on_ = false;
+  Shorts shorts_[kPixels][kVectors<Set>];
+  Counts<Set, kPixels> ints_;
 };
 
 template <class Set, int kPixels>
-inline void count_by_tables(const Patch& patch, Counts<Set, kPixels>& counts) {
+SIMAN_INLINED inline void count_by_tables(const Patch& patch, Counts<Set, kPixels>& counts) {
   Sums<Set, kPixels> sums;
   Bytes bytes[kPixels][kVectors<Set>];
   clear(bytes);
-  clear(counts);
   const std::uint32_t* weights = patch.weights;
   const std::ptrdiff_t stride = patch.pixel_stride;
-  int room = kWordsPerByte, taken = 0;
+  int room = kWordsPerByte;
   for (int s = 0; s < patch.segments; ++s) {
     const std::uint32_t* x = patch.input + patch.offsets[s];
     for (int left = patch.words; left > 0;) {
+      if (room == 0) {
+        sums.take(bytes);
+        clear(bytes);
+        room = kWordsPerByte;
+      }
       const int now = left < room ? left : room;
       for (int k = 0; k < now; ++k, ++x) {
 #pragma GCC unroll 4
@@ -133,20 +154,9 @@ inline void count_by_tables(const Patch& patch, Counts<Set, kPixels>& counts) {
       }
       left -= now;
       room -= now;
-      if (room == 0) {
-        room = kWordsPerByte;
-        sums.take(bytes);
-        if (++taken == kBytesPerShort - 1) {
-          taken = 0;
-          sums.add_to(counts);
-          sums.clear_all();
-          keep_in_memory(counts);
-        }
-      }
     }
   }
-  sums.take(bytes);
-  sums.add_to(counts);
+  sums.finish(bytes, counts);
 }
 
 // For nothing but the time it takes; returns how many bits.
@@ -166,9 +176,9 @@ std::int64_t look_up_in_registers(std::int64_t rounds) {
 }
 
 template <class Set>
-constexpr Kernel kernel_by_tables(const char* name, const Kernel* narrow) {
-  Kernel kernel = kernel_of<Set>(name, look_up_in_registers<Set>);
-  kernel.narrow = narrow;
+constexpr Kernel kernel_by_tables(const char* name, const Kernel* narrow = nullptr,
+                                  double narrow_share = 0) {
+  Kernel kernel = kernel_of<Set>(name, look_up_in_registers<Set>, narrow, narrow_share);
   kernel.weight_words = 2;
   kernel.arrange = arrange<Set::kLanes>;
   return kernel;

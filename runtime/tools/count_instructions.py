@@ -1,7 +1,7 @@
-"""Counts instructions per 1,024 binary multiply-accumulates in the hot loop of the NEON kernel.
+"""Counts instructions per 1,024 binary multiply-accumulates in the hot loops of the NEON kernels.
 
-Compiles src/kernel_neon.cc to assembly, for aarch64, with the wheels' compiler (package ziglang) or
-with that named by CXX. Exits with 1 above the limit: LCE's NEON loop takes 33.
+Compiles them to assembly, for aarch64, with the wheels' compiler (package ziglang) or with that
+named by CXX. Exits with 1 if one is above the limit: LCE's NEON loop takes 33.
 """
 
 import os
@@ -13,11 +13,12 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
+KERNELS = ("kernel_neon", "kernel_neon_dot")
 LIMIT = 33.0
 BITS_PER_COUNT = 128
 
 
-def assembly(kernel: str = "kernel_neon") -> str:
+def assembly(kernel: str) -> str:
     zig = f"{shlex.quote(sys.executable)} -m ziglang c++ -target aarch64-linux-gnu.2.17"
     command = shlex.split(os.environ.get("CXX", zig))
     with tempfile.TemporaryDirectory() as folder:
@@ -57,12 +58,16 @@ def hot_loop(text: str) -> "tuple[list[str], int]":
 
 
 def main() -> None:
-    body, bits = hot_loop(assembly())
-    best = 1024 * len(body) / bits
-    print(
-        f"{len(body)} instructions for {bits} binary MACs: {best:.1f} per 1,024 (LCE: {LIMIT:.0f})"
-    )
-    if best > LIMIT:
+    worst = 0.0
+    for kernel in KERNELS:
+        body, bits = hot_loop(assembly(kernel))
+        taken = 1024 * len(body) / bits
+        worst = max(worst, taken)
+        print(
+            f"{kernel}: {len(body)} instructions for {bits} binary MACs: {taken:.1f} per 1,024 "
+            f"(LCE: {LIMIT:.0f})"
+        )
+    if worst > LIMIT:
         sys.exit(1)
 
 
