@@ -21,19 +21,22 @@ struct Avx512Bw : Avx512Masks {
     return reinterpret_cast<Bytes>(_mm512_shuffle_epi8(reinterpret_cast<__m512i>(table),
                                                        reinterpret_cast<__m512i>(weights)));
   }
+  template <int kHalf>
+  static __m256i half(__m512i all) {
+    return _mm512_maskz_extracti64x4_epi64(kAll & 0xff, all, kHalf);
+  }
   // Two blocks of channels side by side, each with its lower halves first.
   static Shorts widened(Bytes bytes) {
     const auto all = reinterpret_cast<__m512i>(bytes);
-    const __m512i first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(all));
-    const __m512i second = _mm512_cvtepu8_epi16(_mm512_maskz_extracti64x4_epi64(kAll & 0xff, all, 1));
+    const __m512i first = _mm512_cvtepu8_epi16(half<0>(all));
+    const __m512i second = _mm512_cvtepu8_epi16(half<1>(all));
     return reinterpret_cast<Shorts>(_mm512_maskz_shuffle_i64x2(kAll & 0xff, first, second, 0x44)) +
            reinterpret_cast<Shorts>(_mm512_maskz_shuffle_i64x2(kAll & 0xff, first, second, 0xee));
   }
   static void widest(Shorts shorts, Ints* to) {
     const auto all = reinterpret_cast<__m512i>(shorts);
-    const __m256i second = _mm512_maskz_extracti64x4_epi64(kAll & 0xff, all, 1);
-    to[0] = reinterpret_cast<Ints>(_mm512_maskz_cvtepu16_epi32(kAll, _mm512_castsi512_si256(all)));
-    to[1] = reinterpret_cast<Ints>(_mm512_maskz_cvtepu16_epi32(kAll, second));
+    to[0] = reinterpret_cast<Ints>(_mm512_maskz_cvtepu16_epi32(kAll, half<0>(all)));
+    to[1] = reinterpret_cast<Ints>(_mm512_maskz_cvtepu16_epi32(kAll, half<1>(all)));
   }
   template <int kPixels>
   SIMAN_INLINED static void count(const Patch& patch, Counts<Avx512Bw, kPixels>& counts) {

@@ -207,7 +207,8 @@ SIMAN_INLINED inline void count_word(const std::uint32_t* x, const std::uint32_t
   for (int part = 0; part < kParts<Set>; ++part) w[part] = load<Ints>(weights + part * kStep);
 #pragma GCC unroll 8
   for (int p = 0; p < kPixels; ++p) {
-    const Ints word = static_cast<std::int32_t>((p < 4 ? x : fifth)[p % 4 * stride]) - Ints{};
+    const std::uint32_t* from = p < 4 ? x : fifth;
+    const Ints word = static_cast<std::int32_t>(from[p % 4 * stride]) - Ints{};
 #pragma GCC unroll 4
     for (int part = 0; part < kParts<Set>; ++part) {
       counts[p][part] = Set::add(kIsFirst ? Ints{} : counts[p][part], w[part] ^ word);
