@@ -95,15 +95,16 @@ extern const Kernel kNeonDotKernel;
 // Throws Error if that is unknown or does not run here.
 const Kernel& chosen_kernel();
 
-inline int passes(const Kernel& kernel, int channels) {
+// In how many blocks of its lanes it takes so many channels.
+inline int blocks_for(const Kernel& kernel, int channels) {
   return (channels + kernel.lanes - 1) / kernel.lanes;
 }
 
 // `kernel`, or its narrow one where that takes less time.
 inline const Kernel& fitting(const Kernel& kernel, int channels) {
   if (kernel.narrow == nullptr) return kernel;
-  const double narrow = kernel.narrow_share * passes(*kernel.narrow, channels);
-  return narrow < passes(kernel, channels) ? *kernel.narrow : kernel;
+  const double narrow = kernel.narrow_share * blocks_for(*kernel.narrow, channels);
+  return narrow < blocks_for(kernel, channels) ? *kernel.narrow : kernel;
 }
 
 }  // namespace siman

@@ -84,8 +84,7 @@ class Sums {
         Set::widest(shorts, counts[p] + v * kInVector);
       }
     }
-    if (!has_moved_on_) return;
-    add(ints_, counts);
+    if (has_moved_on_) add(ints_, counts);
   }
 
  private:

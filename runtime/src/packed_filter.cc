@@ -38,7 +38,7 @@ PackedFilter::PackedFilter(const std::string& op, const Tensor* filter, int chan
   }
   outputs_per_group_ = channels_out_ / groups_;
   kernel_ = &fitting(kernel, outputs_per_group_);
-  blocks_per_group_ = (outputs_per_group_ + kernel_->lanes - 1) / kernel_->lanes;
+  blocks_per_group_ = blocks_for(*kernel_, outputs_per_group_);
   if (signs() > kMostSigns) fail(op, ": a receptive field of ", signs(), " signs is too large.");
 }
 
