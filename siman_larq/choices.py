@@ -14,6 +14,7 @@ __all__ = [
     "STRATEGIES",
     "STYLES",
     "ZOO_MODELS",
+    "check_choice",
 ]
 
 CIFAR_MODELS = ("resnet20", "resnet8", "resnet18", "vgg_small")
@@ -46,3 +47,9 @@ RECIPES = ("official", "best")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("single", "mirrored", "multiworker")
 STYLES = ("official", "zoo", "reactnet")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises a `ValueError` naming the option `name` if its `value` is none of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}.")

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 from siman_larq import models
+from siman_larq.cli.train import train_cifar
 from siman_larq.files import write_atomically
 from siman_larq.studies.reading import read
 from siman_larq.studies.rows import read_rows
@@ -69,6 +70,9 @@ class TestRecipe:
         official = recipe_for("fashion_mnist", epochs=12, seed=3)
         best = recipe_for("fashion_mnist", recipe="best", epochs=12, seed=3)
         assert best == replace(official, **settings) != official
+        told = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
+        help_of = {option.name: getattr(option, "help", "") for option in train_cifar.params}
+        assert f" {told}. " in help_of["recipe"]
         own = {name: getattr(official, name) for name in settings}
         assert recipe_for("fashion_mnist", recipe="best", epochs=12, seed=3, **own) == official
         assert recipe_for("fashion_mnist", recipe="official", epochs=12, seed=3) == official

@@ -167,8 +167,8 @@ def _shared(command: Callable) -> Callable:
 @click.option(
     "--recipe",
     type=click.Choice(RECIPES),
-    help="The official one, or it with the settings that gained most at equal budget in "
-    "studies/recipe.toml: --augmentation none.  [default: official]",
+    help="The official one, or it with the settings that gained most at equal budget in the short "
+    "trainings of studies/recipe.toml: --augmentation none.  [default: official]",
 )
 @_shared
 @click.pass_context

@@ -2,9 +2,7 @@
 
 import tensorflow as tf
 
-from siman_larq.choices import AUGMENTATIONS
-
-__all__ = ["BORDERS", "ORDER", "check_augmentation", "crop_and_flip", "draw_seed", "erase"]
+__all__ = ["BORDERS", "ORDER", "crop_and_flip", "draw_seed", "erase"]
 
 BORDERS = {"crop": 4, "flip": 0}
 """Pixels of border to crop out of, by augmentation."""
@@ -15,14 +13,6 @@ ORDER, _TOP, _LEFT, _FLIP = range(4)
 _ERASED_AREA = (0.02, 0.4)
 _LONGEST_ERASED = 1 / 0.3
 _FINE = 1 << 24  # as many numbers as a float32 tells apart between 0 and 1
-
-
-def check_augmentation(augmentation: str) -> None:
-    """Raises a `ValueError` for a name that is none of an augmentation."""
-    if augmentation not in AUGMENTATIONS:
-        raise ValueError(
-            f"augmentation={augmentation!r} is unknown; use one of {', '.join(AUGMENTATIONS)}."
-        )
 
 
 def draw_seed(seed: int | tf.Tensor, epoch: tf.Tensor, step: tf.Tensor, purpose: int) -> tf.Tensor:

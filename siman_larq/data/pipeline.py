@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.choices import AUGMENTATIONS, check_choice
 from siman_larq.data.augmentation import (
     BORDERS,
     ORDER,
-    check_augmentation,
     crop_and_flip,
     draw_seed,
     erase,
@@ -101,7 +101,7 @@ def train_batches(
     _check_shape(data.train_images.shape, image_shape)
     if not 0 <= first_epoch <= epochs:
         raise ValueError(f"first_epoch={first_epoch} must be from 0 to epochs={epochs}.")
-    check_augmentation(augmentation)
+    check_choice("augmentation", augmentation, AUGMENTATIONS)
     with tf.device("/cpu:0"):
         images = tf.constant(data.train_images)
         labels = tf.constant(data.train_labels, tf.int64)

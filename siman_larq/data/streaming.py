@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from siman_larq.choices import FOLDER
-from siman_larq.data.augmentation import check_augmentation, erase
+from siman_larq.choices import AUGMENTATIONS, FOLDER, check_choice
+from siman_larq.data.augmentation import erase
 from siman_larq.data.crops import MARGIN, central_crop, flipped, random_crop
 from siman_larq.data.damage import Damage, damage_explained, said_of_left_out
 from siman_larq.data.datasets import open_builder
@@ -101,7 +101,7 @@ class StreamedSource:
         shuffle_buffer: int = SHUFFLE_BUFFER,
     ) -> tf.data.Dataset:
         """Batches of augmented images; see `ImageSource.train_batches`."""
-        check_augmentation(self.augmentation)
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         steps = steps_per_epoch(self.train_count, batch_size)
         size = share.of(batch_size)
 

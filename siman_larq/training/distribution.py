@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from siman_larq.choices import STRATEGIES
+from siman_larq.choices import STRATEGIES, check_choice
 from siman_larq.data import Share
 
 __all__ = ["devices", "distributed", "evaluation", "is_chief", "make_strategy", "synchronised"]
@@ -25,8 +25,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     # Raises
         ValueError: for another name, or a TF_CONFIG that is absent or damaged.
     """
-    if name not in STRATEGIES:
-        raise ValueError(f"strategy={name!r} is unknown; use one of {', '.join(STRATEGIES)}.")
+    check_choice("strategy", name, STRATEGIES)
     if name == "single":
         return tf.distribute.get_strategy()
     if name == "mirrored":

@@ -6,7 +6,7 @@ from typing import Any
 import larq as lq
 import tensorflow as tf
 
-from siman_larq.choices import KERNEL_OPTIMIZERS
+from siman_larq.choices import KERNEL_OPTIMIZERS, check_choice
 from siman_larq.layers import SiMaNConv2D
 
 __all__ = ["CoupledDecayAdam", "CoupledDecaySGD", "binary_variables"]
@@ -64,11 +64,7 @@ class CoupledDecaySGD(tf.keras.optimizers.SGD):
         kwargs.setdefault("name", "CoupledDecaySGD")
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2, self.spares_binary = l2, spares_binary
-        if kernel_optimizer not in KERNEL_OPTIMIZERS:
-            raise ValueError(
-                f"CoupledDecaySGD: kernel_optimizer={kernel_optimizer!r} is unknown; use one of "
-                f"{', '.join(KERNEL_OPTIMIZERS)}."
-            )
+        check_choice("CoupledDecaySGD: kernel_optimizer", kernel_optimizer, KERNEL_OPTIMIZERS)
         self.binary_l2, self.kernel_rate = binary_l2, kernel_rate
         self.kernel_optimizer = kernel_optimizer
         # Sets, since Keras would put lists among the checkpoint's objects.

@@ -16,6 +16,7 @@ from siman_larq.choices import (
     STRATEGIES,
     STYLES,
     ZOO_MODELS,
+    check_choice,
 )
 from siman_larq.files import write_atomically
 from siman_larq.math import Threshold
@@ -161,10 +162,7 @@ class Recipe:
             ("kernel_optimizer", KERNEL_OPTIMIZERS),
             ("augmentation", AUGMENTATIONS),
         ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown; use one of {', '.join(allowed)}."
-                )
+            check_choice(name, getattr(self, name), allowed)
         least = self.epochs // 2 if self.two_steps else self.epochs
         if not 0 <= self.warmup_epochs < max(least, 1):
             half = "half of " if self.two_steps else ""

@@ -4,7 +4,7 @@ import os
 from dataclasses import fields, replace
 from typing import Any
 
-from siman_larq.choices import FOLDER, RECIPES, ZOO_MODELS
+from siman_larq.choices import FOLDER, RECIPES, ZOO_MODELS, check_choice
 from siman_larq.training.applications import find_weights
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.zoo_recipes import zoo_defaults
@@ -66,8 +66,7 @@ def recipe_for(
     # Raises
         ValueError: naming what is unknown or out of range.
     """
-    if recipe not in RECIPES:
-        raise ValueError(f"recipe={recipe!r} is unknown; use one of {', '.join(RECIPES)}.")
+    check_choice("recipe", recipe, RECIPES)
     given = _given(settings)
     defaults = _SCALED.get(dataset, {}) | (_SHORT | {"test_examples": 100} if smoke else {})
     defaults |= _BEST if recipe == "best" else {}
