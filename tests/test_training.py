@@ -67,6 +67,9 @@ class TestRecipe:
         found = study.combination(read_rows(study.results / "epochs.csv")).best
         settings = study.arm(found).settings
         assert settings
+        for dataset in ("cifar10", "folder:pictures"):
+            official = recipe_for(dataset)
+            assert recipe_for(dataset, recipe="best") == replace(official, **settings) != official
         official = recipe_for("fashion_mnist", epochs=12, seed=3)
         best = recipe_for("fashion_mnist", recipe="best", epochs=12, seed=3)
         assert best == replace(official, **settings) != official

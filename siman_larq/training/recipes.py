@@ -69,9 +69,9 @@ def recipe_for(
     check_choice("recipe", recipe, RECIPES)
     given = _given(settings)
     defaults = _SCALED.get(dataset, {}) | (_SHORT | {"test_examples": 100} if smoke else {})
-    defaults |= _BEST if recipe == "best" else {}
     if dataset.startswith(FOLDER):
         dataset, defaults = _absolute(dataset), _scaled_to_folder(smoke)
+    defaults |= _BEST if recipe == "best" else {}
     if "epochs" in given and "warmup_epochs" not in given:
         # A short training cannot spend the official five epochs on warming up.
         usual = (Recipe.warmup_epochs * given["epochs"]) // 40
