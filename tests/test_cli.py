@@ -219,6 +219,11 @@ class TestRefusals:
             in result.stderr
         )
 
+    def test_two_folders_for_a_run(self, tmp_path):
+        result = run("train-cifar", "--output-dir", tmp_path, "--run-dir", tmp_path / "run")
+        assert result.exit_code == 2
+        assert "Give either --output-dir or --run-dir, the run folder itself.\n" in result.stderr
+
     def test_outputs(self, folder, tmp_path):
         keras = tmp_path / "model.keras"
         keras.write_bytes((folder / "model.keras").read_bytes())

@@ -79,6 +79,11 @@ class TestRecipes:
         assert rates(0, 25, 50, 400, 401, 601, 701) == pytest.approx(expected)
         assert schedule(recipe) is None
 
+    @pytest.mark.parametrize("name", ["learning_rate", "warmup_epochs", "weight_decay"])
+    def test_what_optimizers_of_the_zoo_have_themselves(self, name):
+        with pytest.raises(ValueError, match=f"{name}=1 is for the optimizers of this package"):
+            imagenet_recipe_for(model="BiRealNet", style="zoo", **{name: 1})
+
     def test_models_without_a_recipe_of_the_zoo(self):
         for model in ("resnet18_imagenet", "MeliusNet22"):
             with pytest.raises(ValueError, match=rf"recipe='zoo'.*{model}.*recipe='official'"):

@@ -594,6 +594,10 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"temperature": 2.0}, r"temperature=2\.0 is that of a teacher, and there is none"),
         ({"ema": 0.9, "style": "zoo"}, r"ema=0\.9 is for the optimizer of style="),
         ({"kernel_rate": 2.0, "style": "zoo"}, r"kernel_rate=2\.0 is for the optimizer of style="),
+        ({"two_steps": True, "style": "zoo"}, "two_steps=True is for the optimizer of style="),
+        ({"momentum": 0.5, "style": "reactnet"}, r"momentum=0\.5 is for the optimizer of style="),
+        ({"clip_start": 20.0, "clamp": "none"}, r"clip_start=20\.0 is the start of a clamp, and"),
+        ({"clip_start": 20.0, "is_float": True}, r"clip_start=20\.0 is of binary layers, and is"),
     ],
 )
 def test_what_a_recipe_refuses(settings, message):

@@ -237,19 +237,21 @@ def _run(
 ) -> "Run":
     from siman_larq.training.run import create, reopen
 
-    if resumed is None:
-        return create(make_recipe(smoke=smoke, **_typed(settings)), output_dir, run_dir)
     given = [
         option.opts[-1]
         for option in context.command.params
         if option.name != "resumed"
         and context.get_parameter_source(str(option.name)) is click.core.ParameterSource.COMMANDLINE
     ]
-    if given:
-        raise click.UsageError(
-            f"--resume takes the run's own recipe; leave out {', '.join(given)}."
-        )
-    return reopen(resumed)
+    if resumed is not None:
+        if given:
+            raise click.UsageError(
+                f"--resume takes the run's own recipe; leave out {', '.join(given)}."
+            )
+        return reopen(resumed)
+    if {"--output-dir", "--run-dir"} <= {*given}:
+        raise click.UsageError("Give either --output-dir or --run-dir, the run folder itself.")
+    return create(make_recipe(smoke=smoke, **_typed(settings)), output_dir, run_dir)
 
 
 def _typed(given: dict[str, Any]) -> dict[str, Any]:

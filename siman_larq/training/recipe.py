@@ -31,6 +31,7 @@ _OF_BINARY = (
     "threshold",
     "code",
     "clamp",
+    "clip_start",
     "binary_decay",
     "kernel_rate",
     "kernel_optimizer",
@@ -194,8 +195,13 @@ class Recipe:
                 f"threshold={self.threshold!r} is one of magnitudes, and code={self.code!r} has "
                 "none; leave threshold out, or use code='magnitude'."
             )
+        if self.clamp == "none" and self.clip_start and self._is_other("clip_start"):
+            raise ValueError(
+                f"clip_start={self.clip_start} is the start of a clamp, and clamp='none' leaves it "
+                "out; leave one of the two out."
+            )
         for name in _OF_BINARY if self.is_float else ():
-            if getattr(self, name) != getattr(type(self), name):
+            if self._is_other(name):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is of binary layers, and is_float=True leaves "
                     "none; leave one of the two out."
@@ -233,14 +239,18 @@ class Recipe:
             )
         if self.two_steps and self.epochs < 2:
             raise ValueError("two_steps=True needs at least two epochs, one for each; epochs=1.")
-        official = {"binary_decay", "kernel_rate", "kernel_optimizer", "ema", "two_steps"}
-        official -= {"two_steps"} if self.style == "reactnet" else set()
+        official = {"binary_decay", "kernel_rate", "kernel_optimizer", "ema", "momentum"}
+        official |= {"two_steps"} if self.style == "zoo" else set()
         for name in sorted(official):
-            if self.style != "official" and getattr(self, name) != getattr(type(self), name):
+            if self.style != "official" and self._is_other(name):
                 raise ValueError(
                     f"{name}={getattr(self, name)} is for the optimizer of style='official', and "
                     f"style={self.style!r} has another; leave one of the two out."
                 )
+
+    def _is_other(self, name: str) -> bool:
+        """Whether a setting is not the default one."""
+        return bool(getattr(self, name) != getattr(type(self), name))
 
     @property
     def real_epochs(self) -> int:

@@ -44,6 +44,8 @@ _REACTNET: dict[str, Any] = {
     "two_steps": True,
 }
 _REACTNET_LAYERS = {"rprelu": True, "channel_shift": True}
+# Larq Zoo's optimizers have their own.
+_OF_ZOO = ("learning_rate", "warmup_epochs", "weight_decay")
 # Data sets of TFDS with these names have ImageNet's 1,000 classes in the order of Keras's weights.
 _TAUGHT = "imagenet2012"
 
@@ -93,6 +95,9 @@ def imagenet_recipe_for(smoke: bool = False, **settings: Any) -> Recipe:
     # Returns
         A `Recipe`.
 
+    # Raises
+        ValueError: naming what is unknown, out of range, or of another optimizer.
+
     # References
         - [ReActNet: Towards Precise Binary Neural Network with Generalized Activation
           Functions](https://arxiv.org/abs/2003.03488)
@@ -102,6 +107,12 @@ def imagenet_recipe_for(smoke: bool = False, **settings: Any) -> Recipe:
     given = _given(settings)
     defaults = dict(_IMAGENET)
     if given.get("style") == "zoo":
+        for name in given.keys() & _OF_ZOO:
+            raise ValueError(
+                f"{name}={given[name]} is for the optimizers of this package, and style='zoo' "
+                "takes Larq Zoo's; leave one of the two out, or set it in a task of `siman-larq "
+                "tasks`."
+            )
         defaults |= zoo_defaults(given.get("model", defaults["model"]))
     if given.get("style") == "reactnet":
         defaults |= _REACTNET
