@@ -78,6 +78,10 @@ def measure(model: Path, threads: int, seconds: float, size: "tuple[int, ...]" =
         threads: How many threads.
         seconds: How long.
         size: Height and width of the inputs, for a model that takes any.
+
+    # Raises
+        ValueError: without `size` for such a model, or with another than its own for one that does
+            not; otherwise as `Interpreter` and its `predict`.
     """
     interpreter = Interpreter(model, num_threads=threads)
     x = _random_inputs(interpreter, model, size)
@@ -96,6 +100,11 @@ def _random_inputs(interpreter: Interpreter, model: Path, size: "tuple[int, ...]
         if len(size) != 2:
             raise ValueError(f"{model} takes inputs of any size: give --size HEIGHT WIDTH.")
         interpreter.resize(*((s[0], *size, *s[3:]) for s in interpreter.input_shapes))
+    elif size and any(shape[1:3] != tuple(size) for shape in interpreter.input_shapes):
+        raise ValueError(
+            f"--size {size[0]} {size[1]}: {model} takes inputs of {interpreter.input_shapes} "
+            "alone; leave --size out."
+        )
     rng = np.random.default_rng(0)
     inputs = [
         np.abs(rng.normal(0, 1, shape)).astype(dtype)

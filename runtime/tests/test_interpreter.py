@@ -512,6 +512,7 @@ def test_bench(tmp_path, capsys):
         (["absent.tflite"], "no model at absent.tflite"),
         (["."], "which is a folder"),
         (["dynamic.tflite"], "takes inputs of any size: give --size HEIGHT WIDTH"),
+        (["model.tflite", "--size", "9", "4"], "--size 9 4: model.tflite takes inputs of .* alone"),
         (["dynamic.tflite", "--size", "0", "4"], "is no shape of 4 whole numbers above 0"),
         (["model.tflite", "--compare", "absent.tflite", "--seconds", "0"], "no model at absent"),
     ],
@@ -529,6 +530,11 @@ def test_bench_of_any_size(tmp_path, capsys):
     path.write_bytes(dynamic_model(OP))
     bench([str(path), "--seconds", "0", "--size", "6", "5"])
     assert "1x6x5x20" in capsys.readouterr().out
+    (tmp_path / "fixed.tflite").write_bytes(OP.model())
+    height, width = map(str, Interpreter(OP.model()).input_shapes[0][1:3])
+    compared = ["--compare", str(tmp_path / "fixed.tflite"), "--size", height, width]
+    bench([str(path), "--seconds", "0", *compared])
+    assert "fixed.tflite, 1 threads" in capsys.readouterr().out
 
 
 def test_bench_tells_why_it_is_slow():
