@@ -13,7 +13,7 @@ import siman_larq_cli  # noqa: F401
 # isort: split
 import click
 
-from siman_larq.cli.start import SETTINGS, one_sentence, start
+from siman_larq.cli.start import SETTINGS, one_sentence, start, typed_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -54,12 +54,24 @@ class _Shard(click.ParamType):
 @click.option("--dry-run", is_flag=True, help="Print the runs and their hours, and make none.")
 @click.option("--report", is_flag=True, help="Write the report from what has been run.")
 @click.option("--output", type=_PATH, help="Run folders.  [default: runs beside STUDY]")
-def main(study: Path, dry_run: bool, report: bool, output: Path | None, **selected: Any) -> None:
+@click.pass_context
+def main(
+    context: click.Context,
+    study: Path,
+    dry_run: bool,
+    report: bool,
+    output: Path | None,
+    **selected: Any,
+) -> None:
     """Makes the runs of STUDY, a TOML file, that have not been made.
 
     Each is an ordinary run folder below the output folder. What has ended there is skipped, what
     was killed goes on, and several machines that share the folder may each take a shard.
     """
+    if report and (others := typed_options(context, "report", "output")):
+        raise click.UsageError(
+            f"--report is of all that has been run; leave out {', '.join(others)}."
+        )
     start()
     with one_sentence(ValueError, OSError):
         from siman_larq.studies.carry_out import Selection, carry_out

@@ -766,6 +766,7 @@ def test_shards_and_seeds_take_every_run_once():
         (["--seeds", "1-0"], 2, "write 0-4"),
         (["--shard", "3/2"], 2, "write 1/4"),
         (["--report"], 1, "Nothing of"),
+        (["--report", "--arm", "pm1", "--dry-run"], 2, "has been run; leave out --arm, --dry-run."),
         (["--dry-run", "--seeds", "7"], 1, "Error: --seeds 7 is not among the seeds"),
     ],
 )

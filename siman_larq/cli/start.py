@@ -12,7 +12,7 @@ import click
 
 from siman_larq import __version__
 
-__all__ = ["SETTINGS", "one_sentence", "start", "version"]
+__all__ = ["SETTINGS", "one_sentence", "start", "typed_options", "version"]
 
 version = click.version_option(__version__, prog_name="siman-larq")
 SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
@@ -26,6 +26,18 @@ def start() -> None:
         import siman_larq
 
         siman_larq.register()
+
+
+def typed_options(context: click.Context, *besides: str) -> list[str]:
+    """The options on the command line, as `--epochs`, but for those of the names `besides`."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    return [
+        option.opts[-1]
+        for option in context.command.params
+        if isinstance(option, click.Option)
+        and option.name not in besides
+        and context.get_parameter_source(str(option.name)) is typed
+    ]
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

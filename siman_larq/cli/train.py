@@ -20,7 +20,7 @@ from siman_larq.choices import (
     STRATEGIES,
     STYLES,
 )
-from siman_larq.cli.start import SETTINGS, start, version
+from siman_larq.cli.start import SETTINGS, start, typed_options, version
 
 if TYPE_CHECKING:
     from siman_larq.training.run import Run
@@ -237,12 +237,7 @@ def _run(
 ) -> "Run":
     from siman_larq.training.run import create, reopen
 
-    given = [
-        option.opts[-1]
-        for option in context.command.params
-        if option.name != "resumed"
-        and context.get_parameter_source(str(option.name)) is click.core.ParameterSource.COMMANDLINE
-    ]
+    given = typed_options(context, "resumed")
     if resumed is not None:
         if given:
             raise click.UsageError(
