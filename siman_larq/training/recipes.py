@@ -107,11 +107,10 @@ def imagenet_recipe_for(smoke: bool = False, **settings: Any) -> Recipe:
     given = _given(settings)
     defaults = dict(_IMAGENET)
     if given.get("style") == "zoo":
-        for name in given.keys() & _OF_ZOO:
+        if name := next((name for name in _OF_ZOO if name in given), None):
             raise ValueError(
                 f"{name}={given[name]} is for the optimizers of this package, and style='zoo' "
-                "takes Larq Zoo's; leave one of the two out, or set it in a task of `siman-larq "
-                "tasks`."
+                "takes Larq Zoo's; leave one of the two out."
             )
         defaults |= zoo_defaults(given.get("model", defaults["model"]))
     if given.get("style") == "reactnet":
