@@ -39,6 +39,7 @@ from siman_larq import convert, models
 from siman_runtime import library
 from siman_runtime.bench import system
 
+_TURN, _LEAST_RUNS = 0.5, 4  # seconds, and runs of what is slow
 LAYERS = [(56, 64), (28, 128), (14, 256), (7, 512), (32, 64), (16, 128), (8, 256)]
 
 
@@ -76,10 +77,12 @@ def networks() -> dict[str, tuple[bytes, dict[str, bytes]]]:
     return made | {"ResNet-18 (32)": (convert(models.resnet18()), {})}
 
 
-def milliseconds(run: Callable[[], object], runs: int) -> list[float]:
+def milliseconds(run: Callable[[], object]) -> list[float]:
+    """Of each run in a turn, long enough for the caches to lose what others left there."""
+    times: list[float] = []
     run()
-    times = []
-    for _ in range(runs):
+    end = time.perf_counter() + _TURN
+    while len(times) < _LEAST_RUNS or time.perf_counter() < end:
         start = time.perf_counter()
         run()
         times.append(1000 * (time.perf_counter() - start))
@@ -102,22 +105,24 @@ def contestants(content: bytes, peers: dict[str, bytes]) -> dict[str, Callable[[
     return runs
 
 
-def print_network(name: str, content: bytes, peers: dict[str, bytes], rounds: int) -> None:
-    runs = contestants(content, peers)
+def print_network(name: str, content: bytes, files: dict[str, bytes], rounds: int) -> None:
+    runs = contestants(content, files)
     times: dict[str, list[float]] = {key: [] for key in runs}
     for _ in range(rounds):
         for key, run in runs.items():
-            times[key] += milliseconds(run, 20 if key.startswith("ours") else 4)
+            times[key] += milliseconds(run)
     middle = {key: float(np.median(values)) for key, values in times.items()}
     print(f"\n{name}")
     for key, values in times.items():
         low, high = np.percentile(values, (25, 75))
         print(f"  {key:<16} {middle[key]:8.2f} ms  (quartiles {low:.2f}-{high:.2f})")
     best = min(middle["LCE default"], middle["LCE indirect"])
-    told = [f"{middle['ours'] / best:.3f} of LCE's best"]
-    if "float32" in middle:
-        told.append(f"{middle['ours'] / middle['float32']:.3f} of float32")
-        told.append(f"{middle['ours, int8'] / middle['float32']:.3f} with int8 float layers")
+    peers = {"LCE's best": best} | ({"float32": middle["float32"]} if "float32" in middle else {})
+    told = []
+    for key, how in (("ours", ""), ("ours, int8", " with int8 float layers")):
+        if key in middle:
+            shares = [f"{middle[key] / spent:.3f} of {peer}" for peer, spent in peers.items()]
+            told.append(" and ".join(shares) + how)
     told.append(f"two threads {middle['ours'] / middle['ours, 2 threads']:.2f} times one")
     print(f"  ours: {', '.join(told)}")
 
