@@ -24,6 +24,7 @@ def assembly(kernel: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "kernel.s"
         flags = ["-std=c++17", "-O3", "-g0", "-fPIC", "-ffp-contract=off", "-S", "-o", str(output)]
+        flags.append("-Wno-unused-command-line-argument")  # Zig adds -c beside -S
         source = str(HERE / "src" / f"{kernel}.cc")
         subprocess.run([*command, *flags, source], check=True)
         return output.read_text()
