@@ -84,7 +84,7 @@ class SiMaNExperiment(TrainLarqZooModel):
         threshold: Threshold of the code.
         seed: Seed of everything random.
         clip_start: As in `Recipe`, like `strategy`, `precision` and `xla`.
-        smoke: Whether to shorten everything to a check.
+        smoke: Whether to shorten everything to a check, with epochs and a batch of its own.
     """
 
     dataset: Dataset = ComponentField(Images)
