@@ -412,7 +412,7 @@ def test_levers_wait_for_their_runs(tmp_path):
     # Where nothing gains the finals take the best one.
     losses = {"plain": 0, "slow": -0.01}
     rows = [row for run in first for row in rows_of(run, 0.7 + losses.get(run.arm, -0.02))]
-    assert study.combination(rows) == ((), "slow")
+    assert study.combination(rows) == ((), "slow", False)
     finals = [run for run in study.runs(rows) if run.phase == "final"]
     assert [run.arm for run in finals] == ["slow"] * 3 + ["plain"] * 3
     rows += [row for run in finals[:3] for row in rows_of(run, 0.7)]
@@ -421,6 +421,18 @@ def test_levers_wait_for_their_runs(tmp_path):
     said = "'best' is slow: kernel_rate 0.5. It is the best of them, and none is better than plain."
     assert said in (study.results / "report.md").read_text()
     assert find(study, rows).decisions[0].verdict == "not shown"
+
+
+def test_a_lever_that_diverged_at_a_seed_does_not_gain(tmp_path):
+    study = written(tmp_path, COMBINE)
+    first = [run for run in study.runs() if run.phase == "main"]
+    (lost,) = (run for run in first if (run.arm, run.seed) == ("slow", 0))
+    ends = {"plain": 0.7, "slow": 0.9}
+    rows = [row for run in first if run != lost for row in rows_of(run, ends.get(run.arm, 0.5))]
+    write_rows(study.results / "epochs.csv", [*rows, Row(*lost[:4], 0)])
+    write_report(study, NOTHING)
+    said = "'best' is slow: kernel_rate 0.5. It is the best of them, and none is better than plain."
+    assert said in (study.results / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

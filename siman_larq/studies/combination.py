@@ -16,10 +16,12 @@ class Combination(NamedTuple):
         trials: The arms that had to be tried, in this order; each is the names of some with `+`
             between.
         best: The combination that is left; empty while a run is missing.
+        gains: Whether it is known to be better than the reference.
     """
 
     trials: tuple[str, ...]
     best: str
+    gains: bool = False
 
 
 def combine(
@@ -71,4 +73,4 @@ def combine(
         if found is None or reached is None or found > reached:
             best, reached = candidate, found
             used |= set(settings[lever])
-    return Combination(tuple(trials), best)
+    return Combination(tuple(trials), best, gains=best != reference)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from siman_larq.studies import statistics
 from siman_larq.studies.arms import ArmFigures, arms_of, pairs
+from siman_larq.studies.combination import Combination
 from siman_larq.studies.decisions import Decision, decide
 from siman_larq.studies.plan import PHASES, Chosen, PlannedRun, Study, choose
 from siman_larq.studies.rows import Key, Rows, by_run, final_figure
@@ -32,7 +33,7 @@ class Findings:
         ended: Number of those that have ended.
         trials: By arm and value of the hyper-parameter, accuracies on held-out images.
         chosen: The choice, as of `choose`.
-        together: The arms that gain together, as of `Study.combination`.
+        together: What came of putting arms together, as of `Study.combination`.
         phases: `"main"`, `"combine"` and `"final"`, as far as the study has them: the figures of
             each arm. What is put together has the reference beside it.
         comparisons: Likewise, every arm against the reference.
@@ -46,7 +47,7 @@ class Findings:
     ended: int
     trials: dict[str, dict[str, list[float]]]
     chosen: Chosen
-    together: str
+    together: Combination
     phases: dict[str, dict[str, ArmFigures]]
     comparisons: dict[str, list[Comparison]]
     decisions: list[Decision]
@@ -66,7 +67,7 @@ def find(study: Study, rows: Rows) -> Findings:
     """
     runs, found, chosen = study.runs(rows), by_run(rows), choose(study, rows)
     own = {run[:4]: found[run[:4]] for run in runs if run[:4] in found}
-    together = study.combination(rows).best
+    together = study.combination(rows)
     has = {"main": True, "combine": study.combine, "final": study.finals}
     phases = {
         phase: arms_of([run for run in runs if run.phase == phase], own)
@@ -79,7 +80,7 @@ def find(study: Study, rows: Rows) -> Findings:
     named = dict(phases)
     if study.finals:
         # Tests know finalists by what they are the best of.
-        finalists = study.finalists(chosen, together)
+        finalists = study.finalists(chosen, together.best)
         named["final"] = {name: phases["final"][arm] for name, arm in finalists.items()}
     ended = [final_figure(own.get(r[:4], []), r.recipe.epochs, "loss") is not None for r in runs]
     return Findings(

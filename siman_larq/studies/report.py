@@ -108,7 +108,7 @@ def _json(found: Findings) -> str:
         "chosen": {arm: value for arm, (_, value, _) in found.chosen.items() if study.choice},
         "trials": found.trials,
         "arms": {p: {n: arm_of(arm) for n, arm in a.items()} for p, a in found.phases.items()},
-        **({"together": found.together} if study.combine else {}),
+        **({"together": found.together.best} if study.combine else {}),
         "differences": {p: [asdict(c) for c in cs] for p, cs in found.comparisons.items()},
         "tests": [asdict(decision) for decision in found.decisions],
     }
@@ -167,17 +167,15 @@ def _together(found: Findings) -> list[str]:
     study = found.study
     if not study.combine:
         return []
-    if not found.together:
+    best = found.together.best
+    if not best:
         return [f"What {study.combine!r} is will be known once the runs before the finals end."]
-    if found.together == study.reference:
+    if best == study.reference:
         return [f"There are no levers: {study.combine!r} is {study.reference} itself."]
-    settings = study.arm(found.together).settings.items()
+    settings = study.arm(best).settings.items()
     listed = ", ".join(f"{name} {value}" for name, value in settings)
-    said = f"{study.combine!r} is {found.together}: {listed}."
-    alone = found.phases["main"]
-    own = alone[found.together].mean if found.together in alone else None
-    usual = alone[study.reference].mean
-    if own and usual and own.mean <= usual.mean:
+    said = f"{study.combine!r} is {best}: {listed}."
+    if not found.together.gains:
         said += f" It is the best of them, and none is better than {study.reference}."
     return [said]
 
