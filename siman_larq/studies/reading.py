@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from siman_larq.choices import check_choice
 from siman_larq.studies.plan import Study
 from siman_larq.studies.rows import Row
 from siman_larq.studies.tables import Arm, Choice, Finals, Test
@@ -173,8 +174,7 @@ def _check_finals(study: Study, names: list[str]) -> None:
 
 def _test(table: dict[str, Any]) -> Test:
     _check_keys("[[tests]]", table, ("kind", "says"), tuple(f.name for f in fields(Test)))
-    if table["kind"] not in _KINDS:
-        raise ValueError(f"[[tests]]: kind={table['kind']!r} is unknown; use one of {[*_KINDS]}.")
+    check_choice("[[tests]]: kind", table["kind"], tuple(_KINDS))
     _check_keys(
         f"a test of kind {table['kind']!r}",
         table,
