@@ -1,9 +1,11 @@
 """Keras callbacks of SiMaN."""
 
 from collections.abc import Iterator
+from numbers import Integral
 
 import tensorflow as tf
 
+from siman_larq.choices import is_number
 from siman_larq.constraints import PercentileClip
 from siman_larq.filters import tell_axes
 
@@ -17,8 +19,8 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
     p = \texttt{start} \cdot
     \left( 1 - \frac{epoch - \texttt{first}}{epochs - \texttt{first}} \right)
     \\]
-    with epochs counted from 0, set when an epoch begins. Depends on the epoch alone, so a
-    training that resumes with `initial_epoch` goes on where it was.
+    with epochs counted from 0, set when an epoch begins; 0 before the epoch `first`. Depends on
+    the epoch alone, so a training that resumes with `initial_epoch` goes on where it was.
 
     !!! example
         ```python
@@ -27,11 +29,11 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
 
     # Arguments
         start: Percentage in the first epoch, in [0, 50).
-        first: The first epoch, where the clamp does not begin with the training.
+        first: The first epoch with a clamp, where it does not begin with the training.
 
     # Raises
-        ValueError: for a start outside [0, 50); at the beginning of training, for a model
-            without a `PercentileClip`.
+        ValueError: for a start outside [0, 50) or a `first` below 0; at the beginning of training,
+            for a model without a `PercentileClip`.
 
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
@@ -39,9 +41,12 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
 
     def __init__(self, start: float = 15.0, first: int = 0) -> None:
         super().__init__()
-        if not 0 <= start < 50:
+        if not is_number(start) or not 0 <= start < 50:
             raise ValueError(f"ClipAnnealing: start={start!r} is out of range; use [0, 50).")
-        self.start, self.first = start, first
+        if not isinstance(first, Integral) or first < 0:
+            raise ValueError(f"ClipAnnealing: first={first!r} is no epoch; use 0, 1, 2, ...")
+        self.start: float = start
+        self.first: int = first
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if next(percentile_clips(self.model), None) is None:
@@ -59,11 +64,16 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
 
     def percent_at(self, epoch: int, epochs: int) -> float:
         """The percentage in an epoch, from 0, of so many."""
+        if epoch < self.first:
+            return 0.0
         return self.start * (1 - (epoch - self.first) / (epochs - self.first))
 
 
 def percentile_clips(model: tf.keras.Model) -> Iterator[PercentileClip]:
-    """All `PercentileClip` of a model's layers."""
-    for layer in model.submodules:
-        # `kernel_constraint`, and `depthwise_constraint` and the like of other layers.
-        yield from (value for value in vars(layer).values() if isinstance(value, PercentileClip))
+    """All `PercentileClip` of a model's layers and of their weights, once each."""
+    # `kernel_constraint`, and `depthwise_constraint` and the like of other layers.
+    found = [value for layer in model.submodules for value in vars(layer).values()]
+    if model.built:
+        found += [variable.constraint for variable in model.trainable_variables]
+    clips = {id(value): value for value in found if isinstance(value, PercentileClip)}
+    yield from clips.values()

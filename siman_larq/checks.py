@@ -39,15 +39,22 @@ def check_no_l2(model: tf.keras.Model, optimizer: Any = None) -> None:
     # Raises
         ValueError: naming the layers whose binary kernel has a regularizer, or is subject to the
             decay of the optimizer as it is now, with the cure. Keras's optimizers forget what
-            they were told to spare when they are saved; `CoupledDecaySGD` does not.
-        TypeError: if `model` is not a Keras model.
+            they were told to spare when they are saved; `CoupledDecaySGD` does not. Also for a
+            model that is not built, whose weights cannot be looked at.
+        TypeError: if `model` is not a Keras model, or `optimizer` no optimizer.
 
     # References
         - [SiMaN: Sign-to-Magnitude Network Binarization](https://arxiv.org/abs/2102.07981)
     """
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"check_no_l2: model={model!r} is no tf.keras.Model.")
-    optimizer = optimizer or getattr(model, "optimizer", None)
+    if optimizer is None:
+        optimizer = getattr(model, "optimizer", None)
+    elif isinstance(optimizer, type) or not hasattr(optimizer, "apply_gradients"):
+        raise TypeError(
+            f"check_no_l2: optimizer={optimizer!r} is no optimizer; give the instance that will "
+            "train the model, or compile the model with it and leave it out here."
+        )
     trained = {v.ref() for v in model.trainable_variables} if model.built else set()
     findings: list[str] = []
     cures: dict[str, None] = {}
@@ -70,6 +77,11 @@ def check_no_l2(model: tf.keras.Model, optimizer: Any = None) -> None:
             + "\n  ".join(findings)
             + "\n"
             + " ".join(cures)
+        )
+    if not model.built:
+        raise ValueError(
+            f"check_no_l2: model {model.name!r} is not built, so it has no weights to look at; "
+            "call it once on an image, model(images[:1]), or give it a tf.keras.Input."
         )
 
 
@@ -94,14 +106,16 @@ def _regularizers(layer: tf.keras.layers.Layer) -> list[str]:
 def _binary_variables(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     """A layer's own binary kernels, and the alpha of SiMaNConv2D."""
     # A layer that holds layers repeats their weights, so only its own attributes count.
-    variables = [
-        value
-        for value in vars(layer).values()
-        if getattr(value, "precision", None) == 1 and isinstance(value, tf.Variable)
-    ]
-    return (
-        [*variables, layer.alpha] if isinstance(layer, SiMaNConv2D) and layer.built else variables
-    )
+    own: list[Any] = []
+    for value in vars(layer).values():
+        own += value if isinstance(value, list | tuple) else [value]
+    variables = {
+        value.ref(): value
+        for value in own
+        if isinstance(value, tf.Variable) and getattr(value, "precision", None) == 1
+    }
+    scales = [layer.alpha] if isinstance(layer, SiMaNConv2D) and layer.built else []
+    return [*variables.values(), *scales]
 
 
 def _optimizer_of(optimizer: Any, variable: tf.Variable) -> Any:

@@ -67,7 +67,8 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
 
     # Raises
         ValueError: for `data_format="channels_first"`, which LCE cannot convert, unknown names, and
-            `centred=True` with a single filter, of which nothing would be left.
+            `centred=True` with a single filter, of which nothing would be left, or with groups,
+            whose filters have no sum in common.
         TypeError: for a class given as a quantizer or constraint in place of an instance.
 
     # References
@@ -114,6 +115,12 @@ class SiMaNConv2D(lq.layers.QuantConv2D):
             raise ValueError(
                 "SiMaNConv2D: centred=True with filters=1 leaves nothing, since a single filter is "
                 "its own mean; leave centred out."
+            )
+        if centred and self.groups > 1:
+            raise ValueError(
+                f"SiMaNConv2D: centred=True with groups={self.groups} is not supported, since "
+                "filters of different groups see different channels and have no sum in common; "
+                "leave centred out."
             )
         self.alpha_initializer = tf.keras.initializers.get(alpha_initializer)
         self.centred = bool(centred)

@@ -169,6 +169,46 @@ def test_models_without_weights_yet():
     assert "conv_a: kernel_regularizer" in message(model, tf.keras.optimizers.AdamW())
 
 
+class Own(tf.keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
+@pytest.mark.parametrize("kind", [Own, lambda layer: tf.keras.Sequential([layer])])
+def test_weights_that_cannot_be_looked_at(kind):
+    model = kind(SiMaNConv2D(4, 3, name="conv_a"))
+    model.compile(tf.keras.optimizers.AdamW(weight_decay=0.1), "mse")
+    with pytest.raises(ValueError, match="is not built, so it has no weights to look at; call it"):
+        check_no_l2(model)
+    model(tf.zeros([1, 8, 8, 4]))
+    assert "conv_a: AdamW(weight_decay=0.1) on kernel" in message(model)
+
+
+def test_kernels_in_a_list():
+    class Several(tf.keras.layers.Layer):
+        def build(self, shape):
+            with lq.context.quantized_scope(False):
+                kernel = self.add_weight("kernel", (2, 2))
+            quantizer = lq.quantizers.SteSign()
+            self.kernels = [lq.quantized_variable.QuantizedVariable(kernel, quantizer, 1)]
+
+        def call(self, inputs):
+            return inputs @ tf.convert_to_tensor(self.kernels[0])
+
+    model = tf.keras.Sequential([tf.keras.Input((2,)), Several(name="several")])
+    assert "several: AdamW" in message(model, tf.keras.optimizers.AdamW(weight_decay=0.1))
+
+
+@pytest.mark.parametrize("optimizer", [tf.keras.optimizers.AdamW, "adamw", 3])
+def test_no_optimizer(optimizer):
+    with pytest.raises(TypeError, match=r"optimizer=.* is no optimizer; give the instance"):
+        check_no_l2(sequential(SiMaNConv2D(4, 3)), optimizer)
+
+
 @pytest.mark.parametrize("model", [None, "model", tf.keras.layers.Dense(3)])
 def test_no_model(model):
     with pytest.raises(TypeError, match=r"check_no_l2: model=.* is no tf\.keras\.Model"):

@@ -114,6 +114,12 @@ def test_channels_first_is_refused():
         SiMaNConv2D(6, 3, data_format="channels_first")
 
 
+@pytest.mark.parametrize(("filters", "groups"), [(1, 1), (4, 2)])
+def test_where_centring_is_refused(filters, groups):
+    with pytest.raises(ValueError, match="centred=True with .* leave centred out"):
+        SiMaNConv2D(filters, 3, groups=groups, centred=True)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_forward_changes_no_trained_weight(training):
     model = small_model(percent=15.0)
