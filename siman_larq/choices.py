@@ -1,4 +1,7 @@
-"""Names that options take. Without any import, so that `--help` need not wait for TensorFlow."""
+"""Names that options take. Without a slow import, so that `--help` need not wait for TensorFlow."""
+
+from numbers import Real
+from typing import Any
 
 __all__ = [
     "AUGMENTATIONS",
@@ -15,6 +18,7 @@ __all__ = [
     "STYLES",
     "ZOO_MODELS",
     "check_choice",
+    "is_number",
 ]
 
 CIFAR_MODELS = ("resnet20", "resnet8", "resnet18", "vgg_small")
@@ -53,3 +57,8 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises a `ValueError` naming the option `name` if its `value` is none of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}.")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a real number, NumPy's too, and no `True`."""
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from siman_larq._instances import refuse_tensor
 from siman_larq._scopes import quantized
+from siman_larq.choices import is_number
 from siman_larq.filters import axes_by_name, checked_axes
 from siman_larq.math import Tails, clamp_magnitudes
 
@@ -64,7 +65,7 @@ class PercentileClip(tf.keras.constraints.Constraint):
     ) -> None:
         refuse_tensor("PercentileClip", "percent", percent, "kernel_constraint=PercentileClip()")
         value = _checked_percent(percent)
-        self.filter_axes = checked_axes("PercentileClip", filter_axes)
+        self.filter_axes = self.given_axes = checked_axes("PercentileClip", filter_axes)
         if tails not in get_args(Tails):
             raise ValueError(
                 f"PercentileClip: tails={tails!r} is not supported; use 'both' or 'upper'."
@@ -94,7 +95,7 @@ class PercentileClip(tf.keras.constraints.Constraint):
 
 
 def _checked_percent(percent: float) -> float:
-    if not 0 <= percent < 50:
+    if not is_number(percent) or not 0 <= percent < 50:
         raise ValueError(
             f"PercentileClip: percent={percent!r} is out of range; the clamp keeps magnitudes "
             "between the percentiles p and 100 - p, so give a number in [0, 50)."

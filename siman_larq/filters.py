@@ -11,6 +11,7 @@ __all__ = [
     "checked_kernel",
     "filter_axes",
     "from_columns",
+    "quantized_kernel",
     "tell_axes",
     "to_columns",
 ]
@@ -96,6 +97,11 @@ def tell_axes(layer: Any) -> None:
                     f"its {kernel}_{part} takes axes {tuple(asking.filter_axes)}; give every "
                     f"kernel a {part} of its own, and leave filter_axes out."
                 )
+
+
+def quantized_kernel(layer: Any, quantizer: Any) -> str | None:
+    """Which kernel of a layer a quantizer is the quantizer of, if any."""
+    return next((k for k in _KERNELS if getattr(layer, f"{k}_quantizer", None) is quantizer), None)
 
 
 def checked_axes(owner: str, axes: Any) -> Axes | None:

@@ -243,8 +243,12 @@ def mean_magnitude(kernel: tf.Tensor) -> tf.Tensor:
 
 def _percentile(x: tf.Tensor, percent: tf.Tensor) -> tf.Tensor:
     """Linearly interpolated percentile (a float64) over all of `x`, a matrix."""
-    position = percent / 100 * (x.shape.num_elements() - 1)
-    below = tf.floor(position)
+    count = x.shape.num_elements()
+    if count == 1:
+        return tf.reshape(x, [])
+    position = percent / 100 * (count - 1)
+    # The last has none above it.
+    below = tf.minimum(tf.floor(position), count - 2)
     lower, upper = kth_smallest_overall(x, tf.cast(below, tf.int32) + 1)
     return lower + (upper - lower) * tf.cast(position - below, x.dtype)
 

@@ -92,7 +92,9 @@ def clamped(kernel, percent):
     return np.sign(centred) * np.clip(magnitudes, low, high)
 
 
-@pytest.mark.parametrize("shape", [(5,), (2, 1), (3, 3, 2, 4), (3, 3, 64, 128), (3, 3, 128, 256)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (5,), (2, 1), (3, 3, 2, 4), (3, 3, 64, 128), (3, 3, 128, 256)]
+)
 @pytest.mark.parametrize("percent", [0.1, 7.5, 15.0, 49.9])
 def test_clamp(shape, percent):
     kernel = normal(0, *shape) + 0.3

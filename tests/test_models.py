@@ -68,7 +68,10 @@ def test_small_images(shape):
         ({"input_shape": (None, None, 3)}, "must be"),
         ({"input_shape": (32, 32, 0)}, "must be"),
         ({"input_shape": (32, 3, 3)}, "too small"),
+        ({"input_shape": 32}, "input_shape=32 must be"),
         ({"num_classes": 1}, "num_classes=1 must be 2 or more"),
+        ({"num_classes": 2.9}, "num_classes=2.9 must be 2 or more, and whole"),
+        ({"num_classes": "10"}, "num_classes='10' must be"),
     ],
 )
 def test_errors(name, arguments, message):
@@ -110,6 +113,19 @@ def test_padded_shortcut_is_aligned(height, width):
     expected = maps[:, centres(height)][:, :, centres(width)]
     np.testing.assert_array_equal(outputs[..., 2:6], expected)
     np.testing.assert_array_equal(outputs[..., [0, 1, 6, 7]], 0)
+
+
+@pytest.mark.parametrize(
+    ("filters", "shape", "sentence"),
+    [
+        (9, (4, 4, 4), "filters=9 cannot be had from 4 channels"),
+        (2, (4, 4, 4), "filters=2 cannot be had from 4 channels"),
+        (8, (None, None, 4), "give maps .* of a known size"),
+    ],
+)
+def test_padded_shortcut_of_what_it_cannot_pad(filters, shape, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ChannelPaddedShortcut(filters)(tf.keras.Input(shape))
 
 
 @pytest.mark.parametrize("size", [8, 9])

@@ -277,12 +277,31 @@ def test_config_of_the_sign_and_the_constraint():
         (lambda: PercentileClip(float("nan")), "percent=nan"),
         (lambda: ClipAnnealing(50), "start=50"),
         (lambda: ClipAnnealing(-0.5), "start=-0.5"),
+        (lambda: PercentileClip("15"), "percent='15'"),
+        (lambda: ClipAnnealing("15"), "start='15'"),
+        (lambda: ClipAnnealing(first=-1), "first=-1 is no epoch"),
+        (lambda: ClipAnnealing(first=1.5), "first=1.5"),
+        (lambda: SampleSign(width="1"), "width='1' must be a number"),
+        (lambda: setattr(SampleSign(), "width", -1), "width=-1"),
         (lambda: SampleSign()(tf.zeros([3])), "no axis"),
     ],
 )
 def test_invalid_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [SiMaNConv2D, lq.layers.QuantConv2D])
+def test_a_sign_of_samples_is_no_kernel_quantizer(kind):
+    layer = kind(4, 3, kernel_quantizer="sample_sign", kernel_constraint=PercentileClip())
+    with pytest.raises(ValueError, match="SampleSign is given as kernel_quantizer, and it quant"):
+        layer(tf.zeros([1, 5, 5, 2]))
+    assert not lq.context.should_quantize()
+
+
+def test_activations_are_dense():
+    with pytest.raises(TypeError, match="inputs are a RaggedTensor; give a dense tensor"):
+        SampleSign()(tf.ragged.constant([[1.0, 2.0], [3.0]]))
 
 
 def test_percent_is_checked_when_set():
@@ -405,3 +424,36 @@ def test_annealing_needs_a_clip():
     model = tf.keras.Sequential(layers, name="plain")
     with pytest.raises(ValueError, match="no layer of model 'plain' has a PercentileClip"):
         fit(model, [], epochs=1)
+
+
+def test_annealing_that_begins_later():
+    layer = SiMaNConv2D(4, 3)
+    model = tf.keras.Sequential([tf.keras.Input((6, 6, 2)), layer])
+    annealing, recorder = ClipAnnealing(15.0, first=2), Recorder([layer.kernel_constraint])
+    model.compile("sgd", "mse")
+    for epochs, percents in ((5, [0, 0, 15, 10, 5]), (2, [0, 0]), (1, [0])):
+        recorder.percents.clear()
+        images, maps = tf.zeros([2, 6, 6, 2]), tf.zeros([2, 6, 6, 4])
+        model.fit(images, maps, epochs=epochs, callbacks=[annealing, recorder], verbose=0)
+        assert recorder.percents == [[percent] for percent in percents]
+
+
+def test_annealing_of_a_weight_of_ones_own():
+    class Own(tf.keras.layers.Layer):
+        def build(self, shape):
+            self.clip_free = self.add_weight("w", (3, 3), constraint=PercentileClip())
+
+        def call(self, inputs):
+            return inputs @ self.clip_free
+
+    model = tf.keras.Sequential([tf.keras.Input((3,)), Own()])
+    clip = model.layers[0].clip_free.constraint
+    assert fit(model, [clip], epochs=2) == [[15.0], [7.5]]
+
+
+def test_a_kernel_of_a_single_weight():
+    model = tf.keras.Sequential([tf.keras.Input((3, 3, 1)), SiMaNConv2D(1, 1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    images = tf.ones([2, 3, 3, 1])
+    model.fit(images, images, callbacks=[ClipAnnealing(15.0)], verbose=0)
+    assert np.isfinite(model.get_weights()[0]).all()

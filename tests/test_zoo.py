@@ -589,3 +589,61 @@ def test_arguments(arguments, error, text):
     if arguments.get("kernel_quantizer") != 3:
         with pytest.raises(error, match=re.escape(text)):
             zoo.BiRealNet(weights="nowhere", **arguments)
+
+
+def test_axes_that_were_given_are_kept():
+    class Swapped(tf.keras.layers.Layer):
+        """With a kernel of (filters, inputs)."""
+
+        def __init__(self, kernel_quantizer, input_quantizer, kernel_constraint=None, **kwargs):
+            super().__init__(**kwargs)
+            self.kernel_quantizer = lq.quantizers.get(kernel_quantizer)
+            self.input_quantizer = lq.quantizers.get(input_quantizer)
+            self.kernel_constraint = kernel_constraint
+
+        def build(self, shape):
+            self.kernel = self.add_weight("kernel", (4, shape[-1]))
+            super().build(shape)
+
+        def call(self, inputs):
+            return self.input_quantizer(inputs) @ tf.transpose(self.kernel_quantizer(self.kernel))
+
+        def get_config(self):
+            own = {"kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
+            return {**super().get_config(), **own}
+
+    def model(layer):
+        return tf.keras.Sequential([tf.keras.Input((8,)), layer])
+
+    own = Swapped("ste_sign", "ste_sign")
+    given = SiMaNQuantizer((-1, 1), filter_axes=(-2,))
+    clip = PercentileClip(filter_axes=(-2,))
+    with pytest.warns(zoo.BinarizeWarning, match="stay float"):
+        made = zoo.binarize(model(own), kernel_quantizer=given, kernel_constraint=clip)
+    layer = made.layers[-1]
+    assert layer.kernel_quantizer.filter_axes == layer.kernel_constraint.filter_axes == (-2,)
+    # A layer whose filters lie otherwise says so; one that told the quantizer is forgotten.
+    dense = lq.layers.QuantDense(4, input_quantizer="ste_sign", kernel_quantizer="ste_sign")
+    with pytest.raises(ValueError, match="its kernel_quantizer takes axes"):
+        zoo.binarize(model(dense), kernel_quantizer=given)
+    told = SiMaNQuantizer((-1, 1))
+    depthwise = lq.layers.QuantDepthwiseConv2D(1, depthwise_quantizer=told)
+    depthwise(tf.zeros([1, 2, 2, 3]))
+    assert told.filter_axes == (-2, -1)
+    with pytest.warns(zoo.BinarizeWarning, match="stay float"):
+        layer = zoo.binarize(model(dense), kernel_quantizer=told).layers[-1]
+    assert layer.kernel_quantizer.filter_axes == (-1,)
+
+
+def test_quantizers_with_weights_of_their_own():
+    class Learned(lq.quantizers.SteSign):
+        def build(self, shape):
+            super().build(shape)
+            self.step = self.add_weight("step", ())
+
+    layer = lq.layers.QuantConv2D(4, 3, input_quantizer=Learned(), kernel_quantizer="ste_sign")
+    model = sequential(layer)
+    with pytest.raises(
+        zoo.BinarizeError, match="since a quantizer with weights of its own is repl"
+    ):
+        zoo.binarize(model, input_quantizer="sample_sign")

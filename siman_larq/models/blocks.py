@@ -7,6 +7,7 @@ official ones on images and kernels turned by 180 degrees.
 """
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import larq as lq
@@ -49,15 +50,33 @@ class ChannelPaddedShortcut(tf.keras.layers.Layer):
         filters: Number of output channels; exceeds that of the input by an even number.
 
     # Input shape
-        `(batch, height, width, channels)`
+        `(batch, height, width, channels)`, all but the batch known.
 
     # Output shape
         `(batch, ceil(height / 2), ceil(width / 2), filters)`
+
+    # Raises
+        ValueError: when built, for other numbers of channels and for sizes that are not known.
     """
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
+
+    def build(self, input_shape: Any) -> None:
+        shape = tuple(input_shape)
+        if len(shape) != 4 or None in shape[1:]:
+            raise ValueError(
+                f"ChannelPaddedShortcut: inputs of shape {shape} are not supported; give maps "
+                "(batch, height, width, channels) of a known size."
+            )
+        if self.filters < shape[3] or (self.filters - shape[3]) % 2:
+            raise ValueError(
+                f"ChannelPaddedShortcut: filters={self.filters!r} cannot be had from "
+                f"{shape[3]} channels by as many zeros on both sides; give {shape[3]} and an even "
+                "number more."
+            )
+        super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         _, height, width, channels = inputs.shape
@@ -163,16 +182,16 @@ def residual_block(
 
 def check_shape(input_shape: tuple[int, int, int], num_classes: int, smallest: int) -> None:
     """Raises a ValueError for what no network here can be built with."""
-    shape = tuple(input_shape)
-    if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
+    shape = tuple(input_shape) if isinstance(input_shape, list | tuple) else ()
+    if len(shape) != 3 or any(not isinstance(n, Integral) or n < 1 for n in shape):
         raise ValueError(f"input_shape={input_shape!r} must be (height, width, channels).")
     if min(shape[:2]) < smallest:
         raise ValueError(
             f"input_shape={input_shape!r} is too small: this network halves its maps until a "
             f"side below {smallest} has nothing left; use at least {smallest} x {smallest}."
         )
-    if num_classes < 2:
-        raise ValueError(f"num_classes={num_classes!r} must be 2 or more.")
+    if not isinstance(num_classes, Integral) or num_classes < 2:
+        raise ValueError(f"num_classes={num_classes!r} must be 2 or more, and whole.")
 
 
 def float_conv(

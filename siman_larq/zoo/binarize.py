@@ -134,6 +134,7 @@ class Binarizer:
         made, pairs = clone_model(model, copy, "binarize", BinarizeError, input_tensors)
         with quantized(False):
             for layer, copied in pairs:
+                _check_weights(layer, copied)
                 copied.set_weights(layer.get_weights())
         notes.warn(model.name, [copied for _, copied in pairs])
         return made
@@ -165,6 +166,16 @@ class Binarizer:
         for kernel in kernels:
             setattr(copied, f"{kernel}_constraint", self.make_constraint())
         return copied
+
+
+def _check_weights(layer: tf.keras.layers.Layer, copied: tf.keras.layers.Layer) -> None:
+    if [weight.shape for weight in layer.weights] != [weight.shape for weight in copied.weights]:
+        raise BinarizeError(
+            f"Layer {layer.name!r} has {len(layer.weights)} weights and its copy "
+            f"{len(copied.weights)}, since a quantizer with weights of its own is replaced; make "
+            "the layer with a quantizer that has none, or keep it with "
+            f"input_quantizer={KEEP!r}."
+        )
 
 
 class _Notes:

@@ -85,8 +85,10 @@ def _copier(template: Any) -> Maker:
     """Makes a copy for every layer: Larq's metrics cannot share a quantizer."""
     if not isinstance(template, tf.keras.layers.Layer | tf.keras.constraints.Constraint):
         return lambda: template
-    # Every copy gets a name of its own, and with it its metrics, and its layer's filters.
-    own = ("name", "filter_axes")
-    config = {key: value for key, value in template.get_config().items() if key not in own}
-    config.update(quantizer_metrics(template))
+    config = {**template.get_config(), **quantizer_metrics(template)}
+    # Every copy gets a name of its own, and with it its metrics.
+    config.pop("name", None)
+    if hasattr(template, "given_axes"):
+        # And not the filters of a layer that the template was told of.
+        config["filter_axes"] = template.given_axes
     return lambda: type(template).from_config(dict(config))
