@@ -1,5 +1,6 @@
 """Files that are either whole or absent."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,13 @@ PARTIAL = ".partial"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a kill at any moment leaves the old one or the new one."""
+    """Writes a file so that a kill at any moment leaves the old one or the new one.
+
+    # Raises
+        OSError: naming the path.
+    """
+    if path.is_symlink():
+        path = path.resolve()  # or the link would be replaced
     partial = path.with_name(path.name + PARTIAL)
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -19,10 +26,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError:
+    except OSError as error:
         # On a full disk the part that was written would keep others from writing.
-        partial.unlink(missing_ok=True)
-        raise
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        # Nobody knows of the partial file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -121,6 +121,14 @@ class TestCodes:
             codes(model)
         assert codes(tf.keras.Sequential([L.Input((3,)), L.Dense(2)])) == []
 
+    def test_kernels_that_are_not_laid_out_by_filters(self):
+        local = lq.layers.QuantLocallyConnected2D(
+            2, 3, implementation=2, kernel_quantizer="ste_sign", name="local"
+        )
+        model = tf.keras.Sequential([L.Input((8, 8, 3)), SiMaNConv2D(5, 3, name="conv"), local])
+        with pytest.warns(UserWarning, match="left out local, .* is not laid out by filters"):
+            assert [layer.name for layer in codes(model)] == ["conv"]
+
 
 IMAGES = np.random.default_rng(0).normal(size=(64, 6, 6, 3)).astype(np.float32)
 LABELS = np.arange(64) % 4
@@ -271,6 +279,27 @@ class TestCodeLog:
         per_epoch = changed.reshape(2, 4, -1).sum(axis=1)
         assert history["flips"] == pytest.approx(per_epoch.mean(axis=1))
 
+    def test_a_table_that_somebody_wrote_in(self, tmp_path):
+        fitted(network(), CodeLog(tmp_path), epochs=1)
+        table = tmp_path / "codes.csv"
+        names, *rows = table.read_text().splitlines()
+        noted = [f"{row},looks well" for row in rows]
+        table.write_text("\ufeff" + "\n".join([f"{names},note", *noted]) + "\n")
+        fitted(network(), CodeLog(tmp_path), epochs=2, first=1)
+        with open(table, newline="") as file:
+            found = list(csv.DictReader(file))
+        assert [row["epoch"] for row in found] == ["0", "0", "1", "1"]
+        assert [row["note"] for row in found] == ["looks well", "looks well", "", ""]
+
+    @pytest.mark.parametrize("text", ["a,b\n1,2\n", "epoch,layer\nx,a\n", "epoch,layer\n0\n"])
+    def test_another_table_is_refused_before_an_epoch_is_lost(self, text, tmp_path):
+        (tmp_path / "codes.csv").write_text(text)
+        model, counter = network(), ByHand()
+        with pytest.raises(ValueError, match="codes.csv is damaged or no file of CodeLog's"):
+            fitted(model, CodeLog(tmp_path), counter, epochs=2, first=1)
+        assert len(counter.seen) == 1
+        assert (tmp_path / "codes.csv").read_text() == text
+
     def test_no_binary_layer(self, tmp_path):
         model = tf.keras.Sequential([L.Input((6, 6, 3)), L.Flatten(), L.Dense(4)])
         assert list(fitted(model, CodeLog(tmp_path))) == ["loss"]
@@ -354,6 +383,27 @@ class TestActivations:
             activations(network(), IMAGES[:0])
         with pytest.raises(TypeError, match="model=None"):
             activations(None, IMAGES)
+        dataset = tf.data.Dataset.from_tensor_slices(IMAGES)
+        with pytest.raises(TypeError, match="is not supported; give an array with an image in"):
+            activations(network(), dataset)
+
+    @pytest.mark.parametrize("size", [0, -1, 2.5])
+    def test_no_batch_size(self, size):
+        with pytest.raises(ValueError, match=f"batch_size={size} must be a whole number"):
+            activations(network(), IMAGES, batch_size=size)
+
+    def test_inputs_of_different_lengths(self):
+        inputs = L.Input((6, 6, 3)), L.Input((6, 6, 3))
+        model = tf.keras.Model(inputs, [SiMaNConv2D(2, 3)(x) for x in inputs])
+        assert len(activations(model, [IMAGES[:4], IMAGES[:4]])) == 2
+        with pytest.raises(ValueError, match=r"inputs of \[4, 40\] images"):
+            activations(model, [IMAGES[:4], IMAGES[:40]])
+
+    def test_what_has_no_sign(self):
+        images = IMAGES[:8].copy()
+        images[3, 0, 0, 0] = np.nan
+        with pytest.raises(ValueError, match="1 of 864 inputs of layer 'a' are NaN or infinite"):
+            activations(network(), images)
 
 
 class TestFigures:

@@ -323,6 +323,39 @@ def test_more_that_does_not_fit(tmp_path):
     assert "has the quantizer DoReFa (2 bits) in it and the quantizer DoReFa (3 bits)" in message
 
 
+def test_tables(tmp_path):
+    """What Discretization has learned comes back; a table of words is refused."""
+    values = np.linspace(-1, 1, 64, dtype=np.float32)[:, np.newaxis]
+
+    def model(layer):
+        return tf.keras.Sequential([layers.Input((1,)), layer])
+
+    learned, empty = (model(layers.Discretization(num_bins=5)) for _ in range(2))
+    learned.layers[0].adapt(values)
+    load_binary(empty, written(learned, tmp_path))
+    np.testing.assert_array_equal(empty(values), learned(values))
+    lookup = layers.IntegerLookup(max_tokens=5, name="words")
+    lookup.adapt(np.arange(3))
+    with pytest.raises(ValueError, match="'words', a IntegerLookup, keeps what it has learned in"):
+        save_binary(model(lookup), tmp_path / "words.npz")
+
+
+@pytest.mark.parametrize("name", ["folder.npz", "missing/model.npz"])
+def test_places_that_cannot_be_written(name, tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / name)) + "'$"):
+        save_binary(small(), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]
+
+
+def test_a_link_stays_one(tmp_path):
+    there, link = tmp_path / "there.npz", tmp_path / "link.npz"
+    link.symlink_to(there)
+    save_binary(small(), link)
+    assert link.is_symlink()
+    assert there.is_file()
+
+
 def test_what_cannot_be_saved(tmp_path):
     with pytest.raises(TypeError, match="is no tf.keras.Model"):
         save_binary(layers.Dense(2), tmp_path / "model.npz")

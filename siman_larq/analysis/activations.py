@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -72,21 +73,23 @@ def activations(
     # Arguments
         model: A Keras model, also with models within it, shared and wrapped layers.
         images: Inputs of the model, an array or a structure of them; some hundred images do.
-        batch_size: How many images are taken at a time. `common_share` is the mean over batches.
+        batch_size: How many images are taken at a time, 1 or more. `common_share` is the mean over
+            batches.
 
     # Returns
         One for each layer with an input quantizer of precision 1, in the order of their calls.
         Layers whose input quantizer has more bits are left out, with a warning.
 
     # Raises
-        TypeError: if `model` is not a Keras model.
-        ValueError: for no images.
+        TypeError: if `model` is not a Keras model, or `images` no arrays.
+        ValueError: for no images, inputs with different numbers of them or another batch size; and
+            naming the layer, for NaN or infinite activations.
     """
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"activations: model={model!r} is no tf.keras.Model.")
-    count = len(tf.nest.flatten(images)[0])
-    if not count:
-        raise ValueError("activations: images is empty; give some hundred images.")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"activations: batch_size={batch_size!r} must be a whole number above 0.")
+    count = _count(images)
     watched = [_Watched(layer) for layer in model.submodules if _quantizes_inputs(layer)]
     left_out = [one.layer.name for one in watched if not one.is_binary]
     if left_out:
@@ -104,6 +107,25 @@ def activations(
     seen = list(dict.fromkeys(calls))
     names = unique([one.layer.name for one in seen])
     return [one.figures(name) for one, name in zip(seen, names, strict=True)]
+
+
+def _count(images: Any) -> int:
+    """How many images there are in every input."""
+    arrays = tf.nest.flatten(images)
+    if not all(isinstance(array, np.ndarray | tf.Tensor) and array.ndim for array in arrays):
+        raise TypeError(
+            f"activations: images={type(images).__name__} is not supported; give an array with an "
+            "image in every row, or as many of them as the model has inputs, for example "
+            "next(iter(dataset.batch(200)))[0]."
+        )
+    counts = {len(array) for array in arrays}
+    if len(counts) > 1:
+        raise ValueError(
+            f"activations: images has inputs of {sorted(counts)} images; give as many to each."
+        )
+    if not sum(counts):
+        raise ValueError("activations: images is empty; give some hundred images.")
+    return counts.pop()
 
 
 class _Watched:
@@ -139,6 +161,11 @@ class _Watched:
         return np.moveaxis(values, 1, -1) if is_first else values
 
     def _see(self, inputs: np.ndarray, binary: np.ndarray) -> None:
+        if bad := int(np.count_nonzero(~np.isfinite(inputs))):
+            raise ValueError(
+                f"activations: {bad} of {inputs.size} inputs of layer {self.layer.name!r} are NaN "
+                "or infinite, and have no sign; look for such images or weights."
+            )
         self._sizes.append(inputs.size)
         self._balance.append(statistics.balance(binary))
         centre = None if isinstance(self._quantizer, SampleSign) else 0.0

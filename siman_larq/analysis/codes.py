@@ -134,7 +134,8 @@ def codes(model: tf.keras.Model) -> list[LayerCode]:
 
     # Returns
         One for each kernel, once where a layer is used several times. Kernels whose quantizer
-        gives a filter more than two values are left out, with a warning.
+        gives a filter more than two values, or that are not laid out by filters, are left out,
+        with a warning.
 
     # Raises
         TypeError: if `model` is not a Keras model.
@@ -203,6 +204,9 @@ def binary_kernels(model: tf.keras.Model) -> list[Kernel]:
     for variable in quantized_variables(model):
         layer, attribute = owners.get(id(variable), (None, ""))
         name, axes = _name_and_axes(variable, layer, attribute)
+        if axes is None:
+            left_out.append(name)
+            continue
         dtype = read_dtype(layer, variable) if layer else variable.dtype
         kernel = Kernel(name, variable, axes, dtype)
         _check_finite(model, kernel)
@@ -213,7 +217,8 @@ def binary_kernels(model: tf.keras.Model) -> list[Kernel]:
     if left_out:
         warnings.warn(
             f"Model {model.name!r}: left out {', '.join(left_out)}, whose quantizer gives a filter "
-            "more than two values, or none above 0, and so no code of ones and zeros.",
+            "more than two values, or none above 0, and so no code of ones and zeros, or whose "
+            "kernel is not laid out by filters.",
             stacklevel=3,
         )
     names = unique([kernel.name for kernel in kernels])
@@ -245,14 +250,18 @@ def mean(values: Any) -> float:
     return float(there.mean()) if there.size else float("nan")
 
 
-def _name_and_axes(variable: Any, layer: Any, attribute: str) -> tuple[str, Axes]:
+def _name_and_axes(variable: Any, layer: Any, attribute: str) -> tuple[str, Axes | None]:
+    """`None` for the axes of a kernel that is not laid out by filters."""
     own = getattr(variable.quantizer, "filter_axes", None)
     if layer is None:
         # In a list of a layer of one's own.
         return variable.name.split(":")[0], own or axes_by_name(variable)
     several = sum(getattr(value, "quantizer", None) is not None for value in vars(layer).values())
     name = layer.name if several == 1 else f"{layer.name}/{attribute}"
-    return name, own or filter_axes(layer, attribute.removesuffix("_kernel"))
+    try:
+        return name, own or filter_axes(layer, attribute.removesuffix("_kernel"))
+    except ValueError:
+        return name, None
 
 
 def _check_finite(model: tf.keras.Model, kernel: Kernel) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import reprlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,8 @@ class CodeLog(tf.keras.callbacks.Callback):
             `never_flipped` where a training goes on.
 
     # Raises
-        ValueError: at the beginning of training, for a model that is not built.
+        ValueError: at the beginning of training, for a model that is not built, and for a
+            `codes.csv` in the folder that is another.
     """
 
     def __init__(self, folder: str | Path | None = None, first_epoch: int = 0) -> None:
@@ -137,7 +139,8 @@ class CodeLog(tf.keras.callbacks.Callback):
         for name, figures in zip(names, layers, strict=True):
             self._rows.append({"epoch": epoch, "layer": name, **figures})
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(self._rows[-1]), lineterminator="\n")
+        columns = dict.fromkeys(column for row in (self._rows[-1], *self._rows) for column in row)
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
         write_atomically(self._folder / CSV, text.getvalue())
@@ -208,7 +211,15 @@ def _figures(kernel: Kernel, code: tf.Tensor) -> dict[str, float]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
+    """The rows of earlier epochs, also with columns that somebody added."""
+    if not path.exists():
         return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if not (row.get("epoch") or "").isdecimal() or None in row or None in row.values():
+            raise ValueError(
+                f"CodeLog: {path} is damaged or no file of CodeLog's: it has the row "
+                f"{reprlib.repr(row)}. Move it away, or give another folder."
+            )
+    return rows

@@ -97,11 +97,13 @@ def _unnumbered(name: str) -> str:
 
 def _check(weight: Stored, owner: tf.keras.layers.Layer, variable: tf.Variable) -> None:
     what = f"{weight.name!r} of layer {owner.name!r}"
-    for kind, theirs, ours in (
-        ("shape", weight.shape, tuple(variable.shape)),
-        ("dtype", weight.dtype, variable.dtype.base_dtype.name),
+    shape, dtype = variable.shape, variable.dtype.base_dtype.name
+    for kind, theirs, ours, fits in (
+        # Tables that learn how long they are have no fixed size.
+        ("shape", weight.shape, tuple(shape), shape.is_compatible_with(weight.shape)),
+        ("dtype", weight.dtype, dtype, weight.dtype == dtype),
     ):
-        if theirs != ours:
+        if not fits:
             raise BinaryFileError(f"{what} is of {kind} {theirs} in it and {ours} in the model")
     is_quantized = isinstance(variable, QuantizedVariable) and variable.quantizer is not None
     if weight.code is None:

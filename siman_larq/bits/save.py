@@ -100,6 +100,12 @@ class _Weight:
 def _stored(owner: tf.keras.layers.Layer, variable: tf.Variable) -> _Weight:
     """A weight as it is."""
     name = own_name(variable)
+    if not isinstance(variable, tf.Variable):
+        raise ValueError(
+            f"save_binary: layer {owner.name!r}, a {type(owner).__name__}, keeps what it has "
+            "learned in a table, which no file of binary weights holds; give it the vocabulary "
+            "when it is made, vocabulary=layer.get_vocabulary()."
+        )
     dtype = variable.dtype.base_dtype
     if dtype.name not in STORABLE:
         raise ValueError(

@@ -43,7 +43,9 @@ def _named(model: tf.keras.Model, variable: tf.Variable) -> str:
 
 
 def own_name(variable: tf.Variable) -> str:
-    """The name of a weight in its layer, such as `"kernel"`."""
+    """The name of a weight in its layer, such as `"kernel"`; of a table, what it is."""
+    if not hasattr(variable, "name"):
+        return type(variable).__name__
     return variable.name.split(":")[0].rpartition("/")[2]
 
 
