@@ -100,8 +100,12 @@ class TestLayout:
         (folder / "bee" / "notes.txt").write_text("bees")
         (folder / "readme.md").write_text("mine")
         (folder / ".git").mkdir()
+        (folder / "@eaDir").mkdir()
+        save(folder / "ape" / "@home.png")
         source = opened(folder)
         assert len(source.class_names) == 3
+        labels = source if opened is stream else data.MemorySource(source)
+        assert labels.train_count + labels.test_count == 21
         assert f"1 files beside the folders in {folder} not used" in source.source
         assert "1 files that are no pictures not used: notes.txt" in source.source
 
@@ -118,6 +122,13 @@ class TestLayout:
             (
                 lambda root: [save(root / "train" / "x" / "1.png"), save(root / "val" / "1.png")],
                 "val needs a folder for each class, as .*train has",
+            ),
+            (
+                lambda root: [
+                    *(shutil.rmtree(root / name) for name in COLOURS),
+                    *(save(root / name / f"{n}.png") for name in ("train", "test") for n in "ab"),
+                ],
+                "has the folders test, train, which are names of splits, and pictures right in",
             ),
         ],
     )
@@ -345,6 +356,8 @@ class TestRuns:
             assert (recipe.epochs, recipe.batch_size, recipe.train_examples) == (40, 32, None)
         assert recipe_for(f"folder:{folder}", smoke=True).epochs == 2
         assert recipe_for("folder:~/x").dataset == "folder:" + os.path.expanduser("~/x")
+        assert recipe_for("cifar10", data_dir="data").data_dir == str(folder.parent / "data")
+        assert recipe_for("cifar10", data_dir="gs://data").data_dir == "gs://data"
         with pytest.raises(ValueError, match="skip_damaged=-1"):
             Recipe(skip_damaged=-1)
 

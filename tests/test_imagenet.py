@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import larq as lq
 import numpy as np
 import pytest
@@ -99,6 +100,25 @@ class TestRecipes:
         recipe = imagenet_recipe_for(model=model, style="zoo", epochs=2)
         rates = rates_of(zoo_optimizer(recipe, 10, experiment))
         assert rates(step) == pytest.approx([1e-3])
+
+    @pytest.mark.parametrize(
+        ("model", "field", "value"),
+        [
+            ("XNORNet", "loss", "mse"),
+            ("XNORNet", "use_tensorboard", False),
+            ("BiRealNet", "decay_schedule", "linear_cosine"),
+            ("QuickNetSmall", "optimizer", "adam"),
+            ("RealToBinaryNet", "learning_rate_decay", 0.7),
+            ("MeliusNet22", "optimizer", "adam"),
+        ],
+    )
+    def test_fields_that_nothing_uses(self, model, field, value):
+        experiment = getattr(tasks, f"TrainSiMaN{model}")()
+        configure(experiment, {"dataset.name": "fashion_mnist_mini", field: value})
+        with pytest.raises(
+            click.ClickException, match=f"{field}={value!r} is not used: the training loop"
+        ):
+            experiment.run()
 
     @pytest.mark.parametrize("model", sorted(set(ZOO_MODELS) - {"MeliusNet22"}))
     def test_every_task_of_the_zoo_has_its_optimizer(self, model):

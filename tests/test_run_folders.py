@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import resource
 import shutil
@@ -190,6 +191,17 @@ def test_history_is_written_again(folder, trained, capsys, damage):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("figure", ["loss", "val_loss"])
+def test_a_diverged_epoch_is_not_kept(folder, trained, images, figure):
+    """What its last step does shows in the test alone."""
+    model = build_model(RECIPE, images.num_classes, images.train_count)
+    kept = Checkpoints(model, folder)
+    kept.restore()
+    with pytest.raises(FloatingPointError, match="The loss became nan in epoch 4: the training"):
+        kept.on_epoch_end(3, {"loss": 1.0, "val_loss": 1.0} | {figure: math.nan})
+    assert_same(folder, trained)
+
+
 def test_another_network(folder, images, monkeypatch):
     monkeypatch.setattr(
         models, "resnet20", lambda shape, classes, conv: shallow.network(shape, 7, conv)
@@ -274,7 +286,7 @@ def test_two_processes_in_one_folder(folder):
         ("", "Expecting value"),
         ('{"levels": [-1, 1], "mixup": 0.5}', "it has no option mixup"),
         ('{"levels": [-1, 1], "model": "resnet56"}', "resnet56.*resnet20"),
-        ('{"levels": [-1, 1], "epochs": "many"}', "not supported"),
+        ('{"levels": [-1, 1], "epochs": "many"}', "epochs=.many. must be a whole number"),
         ("[]", "indices"),
     ],
 )

@@ -598,6 +598,21 @@ def test_settings_reach_a_network_of_larq_zoo():
         ({"momentum": 0.5, "style": "reactnet"}, r"momentum=0\.5 is for the optimizer of style="),
         ({"clip_start": 20.0, "clamp": "none"}, r"clip_start=20\.0 is the start of a clamp, and"),
         ({"clip_start": 20.0, "is_float": True}, r"clip_start=20\.0 is of binary layers, and is"),
+        ({"clip_start": 60.0}, r"clip_start=60\.0 is out of range"),
+        ({"centred": "false"}, "centred='false' must be true or false"),
+        ({"two_steps": 1}, "two_steps=1 must be true or false"),
+        ({"epochs": 3.5}, r"epochs=3\.5 must be a whole number"),
+        ({"seed": True}, "seed=True must be a whole number"),
+        ({"train_examples": 128.0}, r"train_examples=128\.0 must be a whole number or nothing"),
+        ({"learning_rate": "0.1"}, r"learning_rate='0\.1' must be a number"),
+        ({"dataset": 3}, "dataset=3 must be a text"),
+        ({"threshold": "medain"}, "threshold='medain' is not supported; use 'median'"),
+        ({"threshold": 1.5}, r"threshold=1\.5 is not supported"),
+        ({"levels": (0, 0)}, r"levels=\(0, 0\) is not supported; use \(0, 1\)"),
+        (
+            {"style": "reactnet", "weight_decay": 0.01, "warmup_epochs": 0},
+            r"weight_decay=0\.01 is for the first of two steps",
+        ),
     ],
 )
 def test_what_a_recipe_refuses(settings, message):

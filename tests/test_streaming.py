@@ -1,6 +1,7 @@
 """Images that stream: what a crop is, which images come when, what is said of broken data."""
 
 import io
+import json
 import shutil
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from PIL import Image
 from siman_larq import data
 from siman_larq.data import DatasetCorruptError, DatasetNotFoundError
 from siman_larq.data.streaming import central_crop, random_crop
+from siman_larq.training.images import same_images
 
 SHAPE = (32, 32, 3)
 
@@ -179,6 +181,33 @@ class TestSource:
         next(tmp_path.glob("photos/1.0.0/*train*00001*")).unlink()
         with pytest.raises(DatasetCorruptError, match="lacks 1 of its files"):
             data.stream("photos", tmp_path)
+
+    @pytest.mark.parametrize("change", ["records", "names", "nothing"])
+    @pytest.mark.parametrize("is_older", [False, True])
+    def test_a_run_goes_on_with_the_same_records_only(self, photos, tmp_path, change, is_older):
+        copy, run = tmp_path / "copy", tmp_path / "run"
+        shutil.copytree(photos, copy)
+        run.mkdir()
+        same_images(run, data.stream("photos", photos), is_chief=True)
+        kept = json.loads((run / "data.json").read_text())
+        if is_older:
+            kept["fingerprint"] = kept["fingerprint"].split(":")[0]
+            (run / "data.json").write_text(json.dumps(kept))
+        if change == "records":
+            file = str(next(copy.glob("photos/1.0.0/*train*00000*")))
+            records = list(tf.data.TFRecordDataset(file).as_numpy_iterator())
+            with tf.io.TFRecordWriter(file) as writer:
+                for record in reversed(records):
+                    writer.write(record)
+        if change == "names":
+            names = next(copy.glob("photos/1.0.0/label.labels.txt"))
+            names.write_text(names.read_text().replace("cat", "lion"))
+        now = data.stream("photos", copy)
+        if change == "nothing" or (change == "records" and is_older):
+            same_images(run, now, is_chief=True)
+        else:
+            with pytest.raises(ValueError, match="began with .*, and now there are other ones"):
+                same_images(run, now, is_chief=True)
 
     @pytest.mark.parametrize("count", [0, 61])
     def test_numbers_out_of_range(self, photos, count):

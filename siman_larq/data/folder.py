@@ -21,7 +21,8 @@ __all__ = ["PictureFolder", "list_folder", "load_folder", "open_folder"]
 _TEST_SHARE = 0.2
 _TRAIN = ("train", "training")
 _TEST = ("test", "testing", "validation", "valid", "val", "eval")
-_IGNORED = (".", "@", "__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave behind
+# What systems leave behind.
+_IGNORED = (".", "@eaDir", "@Recycle", "@tmp", "__MACOSX", "Thumbs.db", "desktop.ini")
 _SHOWN = 5
 
 
@@ -102,6 +103,12 @@ def list_folder(directory: str, seed: int) -> PictureFolder:
         raise ValueError(
             f"{train_root} has {found}: a classification needs a folder of pictures for each of "
             f"two classes or more.{hint}"
+        )
+    if not {name.lower() for name in class_names} - {*_TRAIN, *_TEST}:
+        raise ValueError(
+            f"{train_root} has the folders {', '.join(class_names)}, which are names of splits, "
+            "and pictures right in them: put these into a folder for each class, such as "
+            f"{train_root / class_names[0] / 'cat'}."
         )
     _check_names(train_root)
     train, others = _pictures(train_root, class_names, seed)

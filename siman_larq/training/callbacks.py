@@ -130,10 +130,13 @@ class Checkpoints(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = logs or {}
-        if not math.isfinite(logs.get("loss", 0.0)):
+        # What the last step of an epoch does shows in the test alone.
+        is_lost = math.isnan(logs.get("val_loss", 0.0))
+        loss = math.nan if is_lost else logs.get("loss", 0.0)
+        if not math.isfinite(loss):
             kept = "The checkpoint of the epoch before is kept; start" if epoch else "Start"
             raise FloatingPointError(
-                f"The loss became {logs['loss']} in epoch {epoch + 1}: the training diverged. "
+                f"The loss became {loss} in epoch {epoch + 1}: the training diverged. "
                 f"{kept} anew with a lower --learning-rate."
             )
         self._epochs_done.assign(epoch + 1)

@@ -42,7 +42,7 @@ def same_images(folder: Path, images: data.ImageSource, is_chief: bool) -> None:
         return
     try:
         kept = json.loads(path.read_text())
-        if kept["fingerprint"] == found["fingerprint"]:
+        if _are_same(kept, found):
             return
         difference = "other ones" if _counts(kept) == _counts(found) else _counts(found)
         then = _counts(kept)
@@ -55,6 +55,13 @@ def same_images(folder: Path, images: data.ImageSource, is_chief: bool) -> None:
         f"The run in {folder} began with {then}, and now there are {difference} ({images.source}): "
         "put them back as they were, or start a new run."
     )
+
+
+def _are_same(kept: dict[str, Any], found: dict[str, Any]) -> bool:
+    """By the parts of the fingerprint that the version which kept it knew, and by names."""
+    parts = [images["fingerprint"].split(":") for images in (kept, found)]
+    known = all(ours == theirs for ours, theirs in zip(*parts, strict=False))
+    return known and kept["class_names"] == found["class_names"]
 
 
 def _counts(images: dict) -> str:

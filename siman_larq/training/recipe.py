@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, get_args
 
 from siman_larq.choices import (
     AUGMENTATIONS,
@@ -17,9 +18,11 @@ from siman_larq.choices import (
     STYLES,
     ZOO_MODELS,
     check_choice,
+    is_number,
 )
 from siman_larq.files import write_atomically
 from siman_larq.math import Threshold
+from siman_larq.quantizers import checked_levels, checked_threshold
 
 __all__ = ["Recipe", "evaluation_batch"]
 
@@ -153,6 +156,7 @@ class Recipe:
     held_out: int = 0
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for name, allowed in (
             ("model", CIFAR_MODELS + IMAGENET_MODELS),
             ("style", STYLES),
@@ -183,10 +187,25 @@ class Recipe:
         for name in rates:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
+        if not 0 <= self.clip_start < 50:
+            raise ValueError(f"clip_start={self.clip_start} is out of range; use [0, 50).")
         for name, most in (("label_smoothing", 0.999), ("erasing", 1.0), ("ema", 0.99999)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name}={getattr(self, name)} must be from 0 to {most:g}.")
         self._check_together()
+
+    def _check_kinds(self) -> None:
+        """Refuses what is no number, no name or no yes or no, as files of settings may have it."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            kinds = get_args(field.type) or (field.type,)
+            if field.name not in ("levels", "threshold") and not any(
+                _is_kind(value, kind) for kind in kinds
+            ):
+                names = " or ".join(_KINDS[kind] for kind in kinds)
+                raise ValueError(f"{field.name}={value!r} must be {names}.")
+        checked_levels(self.levels)
+        checked_threshold(self.threshold)
 
     def _check_together(self) -> None:
         """Refuses settings that exclude each other."""
@@ -239,6 +258,11 @@ class Recipe:
             )
         if self.two_steps and self.epochs < 2:
             raise ValueError("two_steps=True needs at least two epochs, one for each; epochs=1.")
+        if self.style == "reactnet" and not self.two_steps and self._is_other("weight_decay"):
+            raise ValueError(
+                f"weight_decay={self.weight_decay} is for the first of two steps with "
+                "style='reactnet', and there is one; leave it out, or add two_steps=True."
+            )
         official = {"binary_decay", "kernel_rate", "kernel_optimizer", "ema", "momentum"}
         official |= {"two_steps"} if self.style == "zoo" else set()
         for name in sorted(official):
@@ -298,9 +322,24 @@ class Recipe:
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"{path} is not a recipe of this version ({error}); go on with the version that "
+                f"{path} is not a recipe of this version ({str(error).rstrip('.')}); go on with the version that "
                 "wrote it, or start anew in another folder."
             ) from error
+
+
+_KINDS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "nothing",
+}
+
+
+def _is_kind(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return is_number(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def evaluation_batch(recipe: Recipe) -> int:

@@ -139,8 +139,10 @@ def _scaled_to_folder(smoke: bool) -> dict[str, Any]:
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    if settings.get("teacher") is not None:
-        settings["teacher"] = os.path.abspath(os.path.expanduser(settings["teacher"]))
+    for name in ("teacher", "data_dir"):
+        # The same wherever the run is resumed; TFDS also reads from places with a protocol.
+        if settings.get(name) is not None and "://" not in str(settings[name]):
+            settings[name] = os.path.abspath(os.path.expanduser(settings[name]))
     known = {field.name for field in fields(Recipe)}
     if unknown := set(settings) - known:
         raise TypeError(f"{sorted(unknown)} are no settings of a recipe; it has {sorted(known)}.")

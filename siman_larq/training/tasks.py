@@ -2,8 +2,8 @@
 
     siman-larq tasks TrainSiMaNBiRealNet dataset.name=photos dataset.data_dir=data epochs=2
 
-Fields are those of Larq Zoo's experiments; images, resuming, conversion and reports are those of
-train/imagenet.py.
+Fields are those of Larq Zoo's experiments, but for those of its training loop, which are refused;
+images, resuming, conversion and reports are those of train/imagenet.py.
 """
 
 import sys
@@ -72,6 +72,29 @@ def _images(records: Records, decoders: Any) -> tf.data.Dataset:
     return records.in_order().map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
 
+# Of Larq Zoo's training loop.
+_UNUSED: tuple[str, ...] = (
+    "use_model_checkpointing",
+    "use_tensorboard",
+    "use_progress_bar",
+    "validation_frequency",
+    "save_weights",
+    "metrics",
+    "loss",
+    "callbacks",
+)
+# And where `zoo_optimizer` makes the optimizer, or the official recipe does.
+_UNUSED_OF = {
+    "BiRealNet": ("optimizer", "decay_schedule"),
+    "RealToBinaryNet": ("optimizer", "learning_rate_decay"),
+    "StrongBaselineNet": ("optimizer", "warmup_duration"),
+    "QuickNetSmall": ("optimizer",),
+    "QuickNet": ("optimizer",),
+    "QuickNetLarge": ("optimizer",),
+    "MeliusNet22": ("optimizer",),
+}
+
+
 class SiMaNExperiment(TrainLarqZooModel):
     """What replaces the training loop of Larq Zoo's experiments; it goes before the experiment.
 
@@ -111,6 +134,13 @@ class SiMaNExperiment(TrainLarqZooModel):
 
     def _recipe(self) -> Recipe:
         name = type(self).__name__.removeprefix("TrainSiMaN")
+        for field in (*_UNUSED, *_UNUSED_OF.get(name, ())):
+            if getattr(self, field) is not None:
+                raise ValueError(
+                    f"{field}={getattr(self, field)!r} is not used: the training loop is that of "
+                    f"train/imagenet.py, and TrainSiMaN{name} has an optimizer of its own; leave "
+                    "it out."
+                )
         settings: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size}
         if self.smoke:
             settings = {}
@@ -143,7 +173,6 @@ class _OfficialExperiment(TrainLarqZooModel):
 
     epochs: int = Field(150)
     batch_size: int = Field(512)
-    optimizer: Any = Field(None)
 
 
 _SETTINGS = ("epochs", "batch_size", "learning_rate", "learning_rate_decay", "warmup_duration")
@@ -160,18 +189,20 @@ def _stock(model: str) -> type:
     settings = {name: getattr(stock, name) for name in _SETTINGS}
     fields = {name: Field(value) for name, value in settings.items()}
     types = {name: type(value) for name, value in settings.items()}
-    members = {**fields, "optimizer": Field(None), "__annotations__": {**types, "optimizer": Any}}
+    members = {**fields, "__annotations__": types}
     return type(f"LastStageOf{model}", (TrainLarqZooModel,), members)
 
 
 for _model in ZOO_MODELS:
     _name = f"TrainSiMaN{_model}"
+    _unused = (*_UNUSED, *_UNUSED_OF.get(_model, ()))
     _members = {
         "__doc__": f"Trains {_model} in SiMaN form.",
         "__module__": __name__,
         "model": ComponentField(getattr(zoo, f"SiMaN{_model}Factory")),
+        **{_field: Field(None) for _field in _unused},
         # Larq Zoo has the type of its own factory for some.
-        "__annotations__": {"model": tf.keras.Model},
+        "__annotations__": {"model": tf.keras.Model} | dict.fromkeys(_unused, Any),
     }
     globals()[_name] = task(type(_name, (SiMaNExperiment, _stock(_model)), _members))
     __all__.append(_name)

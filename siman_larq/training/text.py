@@ -22,7 +22,8 @@ def table(figures: dict[str, Any]) -> str:
         rows += _rows_of_file(figures)
     if figures["training_seconds"]:
         rows.append(("training time", _time(figures)))
-    if decay := recipe["weight_decay" if recipe["style"] == "reactnet" else "binary_decay"]:
+    is_first = recipe["style"] == "reactnet" and recipe["two_steps"]
+    if decay := recipe["weight_decay" if is_first else "binary_decay"]:
         when = " in the first half" if recipe["two_steps"] else ""
         rows.append(("l2 on binary kernels", f"{decay:g}{when}"))
     width = max(len(name) for name, _ in rows)
