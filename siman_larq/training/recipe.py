@@ -4,7 +4,6 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
 
 from siman_larq.choices import (
     AUGMENTATIONS,
@@ -18,11 +17,11 @@ from siman_larq.choices import (
     STYLES,
     ZOO_MODELS,
     check_choice,
-    is_number,
 )
 from siman_larq.files import write_atomically
 from siman_larq.math import Threshold
 from siman_larq.quantizers import checked_levels, checked_threshold
+from siman_larq.training.kinds import check_kinds
 
 __all__ = ["Recipe", "evaluation_batch"]
 
@@ -156,7 +155,9 @@ class Recipe:
     held_out: int = 0
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        check_kinds(self, but=("levels", "threshold"))
+        checked_levels(self.levels)
+        checked_threshold(self.threshold)
         for name, allowed in (
             ("model", CIFAR_MODELS + IMAGENET_MODELS),
             ("style", STYLES),
@@ -193,19 +194,6 @@ class Recipe:
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name}={getattr(self, name)} must be from 0 to {most:g}.")
         self._check_together()
-
-    def _check_kinds(self) -> None:
-        """Refuses what is no number, no name or no yes or no, as files of settings may have it."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kinds = get_args(field.type) or (field.type,)
-            if field.name not in ("levels", "threshold") and not any(
-                _is_kind(value, kind) for kind in kinds
-            ):
-                names = " or ".join(_KINDS[kind] for kind in kinds)
-                raise ValueError(f"{field.name}={value!r} must be {names}.")
-        checked_levels(self.levels)
-        checked_threshold(self.threshold)
 
     def _check_together(self) -> None:
         """Refuses settings that exclude each other."""
@@ -321,25 +309,11 @@ class Recipe:
                 raise ValueError(f"it has no option {', '.join(unknown)}")
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
+            reason = str(error).rstrip(".")
             raise ValueError(
-                f"{path} is not a recipe of this version ({str(error).rstrip('.')}); go on with the version that "
+                f"{path} is not a recipe of this version ({reason}); go on with the version that "
                 "wrote it, or start anew in another folder."
             ) from error
-
-
-_KINDS = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "nothing",
-}
-
-
-def _is_kind(value: Any, kind: Any) -> bool:
-    if kind is float:
-        return is_number(value)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def evaluation_batch(recipe: Recipe) -> int:
