@@ -97,6 +97,7 @@ def make(output: Path, per_class: int, test_per_class: int, shards: int) -> Path
     """Writes the data set below `output`; returns its folder."""
     counts = {"train": per_class, "validation": test_per_class}
     builder = Photos(per_class=counts, data_dir=output)
+    _check_new(Path(builder.data_dir))  # TFDS would leave what is there
     tfds.disable_progress_bar()  # tqdm shows one bar per split
     config = tfds.download.DownloadConfig(num_shards=shards)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -106,11 +107,17 @@ def make(output: Path, per_class: int, test_per_class: int, shards: int) -> Path
 
 def make_folders(output: Path, per_class: int) -> Path:
     """Writes the pictures as files, with a folder for each class; returns the folder of all."""
+    _check_new(output / "pictures")
     for name, file_name, jpeg in random_parts(per_class, seed=0):
         path = output / "pictures" / name / file_name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg.getvalue())
     return output / "pictures"
+
+
+def _check_new(folder: Path) -> None:
+    if folder.exists():
+        raise click.ClickException(f"{folder} is there already; remove it, or use --output.")
 
 
 @click.command(context_settings={"show_default": True})
