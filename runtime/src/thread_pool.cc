@@ -1,6 +1,7 @@
 #include "thread_pool.h"
 
 #include <algorithm>
+#include <exception>
 
 namespace siman {
 namespace {
@@ -27,8 +28,15 @@ std::shared_ptr<ThreadPool> ThreadPool::make(int threads) {
           }};
 }
 
+// A system that is short of processes or memory refuses threads: those that did start share the work,
+// and without any the caller does it all. To throw would destroy what those wait for, which never ends.
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back(&ThreadPool::serve, this);
+  try {
+    while (static_cast<int>(workers_.size()) + 1 < threads) {
+      workers_.emplace_back(&ThreadPool::serve, this);
+    }
+  } catch (const std::exception&) {  // std::system_error or std::bad_alloc
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -22,7 +22,8 @@ class ThreadPool {
  public:
   using Work = std::function<void(std::int64_t begin, std::int64_t end)>;
 
-  // For any number of interpreters; the caller counts as one.
+  // For any number of interpreters; the caller counts as one. Where the system refuses a thread, it
+  // goes on with those that it has.
   static std::shared_ptr<ThreadPool> make(int threads);
   explicit ThreadPool(int threads);
   ~ThreadPool();

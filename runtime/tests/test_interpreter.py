@@ -418,6 +418,29 @@ else:
             pytest.fail("the child hangs")
 
 
+@pytest.mark.usefixtures("starts_python")
+@pytest.mark.parametrize(("threads", "mebibytes"), [(64, 100), (2, 4)], ids=["some", "none"])
+def test_threads_that_the_system_refuses(tmp_path, threads, mebibytes):
+    """For want of memory for their stacks; those that did start do all the work."""
+    np.savez(tmp_path / "case.npz", model=np.frombuffer(OP.model(), np.uint8), x=SAMPLES)
+    program = f"""
+import os, resource, sys
+import numpy as np
+from siman_runtime import Interpreter
+case = np.load({str(tmp_path / "case.npz")!r})
+model, x = case["model"].tobytes(), case["x"]
+expected = Interpreter(model).predict(x)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {mebibytes} * 2**20,) * 2)
+before = len(os.listdir("/proc/self/task"))
+interpreter = Interpreter(model, num_threads={threads})
+started = len(os.listdir("/proc/self/task")) - before
+assert started < {threads} - 1, started
+sys.exit(not np.array_equal(interpreter.predict(x), expected))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_inputs_of_different_lengths():
     b = Builder()
     x, other = b.tensor(OP.shape, FLOAT), b.tensor(OP.shape, FLOAT)
