@@ -41,7 +41,9 @@ class SignatureRunner:
         """The outputs by name, at the sizes of these inputs.
 
         # Raises
-            ValueError: for other names than the inputs', or values that are not of their type.
+            ValueError: for other names than the inputs', or values of another type or shape than
+                they had when this was made; free are the first axis, which counts samples, and
+                those that the file leaves open.
             ModelError: If the network cannot be run at these sizes.
         """
         if inputs.keys() != set(self._names):
@@ -49,10 +51,28 @@ class SignatureRunner:
                 f"{self._key}: inputs {sorted(inputs)}; it takes {sorted(self._names)}, by name."
             )
         values = {
-            name: self._inputs.checked_values(index, inputs[name])
-            for index, name in enumerate(self._names)
+            name: self._checked(index, inputs[name]) for index, name in enumerate(self._names)
         }
         return self._engine.run_signature(self._key, values)
+
+    def _checked(self, index: int, given: Any) -> np.ndarray:
+        """The runtime itself takes all shapes, and computes nonsense of those that do not fit."""
+        value, signature = self._inputs.checked_values(index, given), self._inputs.signatures[index]
+        allowed = tuple(-1 if axis == 0 else size for axis, size in enumerate(signature))
+        if _fits(value.shape, allowed):
+            return value
+        told = ", ".join("1 or more" if size == -1 else str(size) for size in allowed)
+        cure = ": the first axis counts samples, as in x[np.newaxis]"
+        raise ValueError(
+            f"{self._key}: {self._names[index]} of shape {value.shape}; it takes ({told})"
+            f"{cure if _fits(value.shape, allowed[1:]) else ''}."
+        )
+
+
+def _fits(shape: "tuple[int, ...]", allowed: "tuple[int, ...]") -> bool:
+    return len(shape) == len(allowed) and all(
+        n > 0 and size in (-1, n) for n, size in zip(shape, allowed, strict=True)
+    )
 
 
 def key_of(key: "str | None", known: "dict[str, Any]") -> str:

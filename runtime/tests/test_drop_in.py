@@ -146,6 +146,7 @@ def with_signatures(*keys: str) -> bytes:
     """The second input comes first in the file."""
     b = Builder()
     other, x = b.tensor((1, 3), FLOAT), b.tensor(OP.shape, FLOAT)
+    b.graph.tensors[x].shapeSignature = [1, 6, 5, -1]
     y, double = OP.append(b, x), b.add(other, other)
     for key in keys:
         b.signature(key, {"image": x, "other": other}, {"scores": y, "double": double})
@@ -190,6 +191,26 @@ def test_signatures_that_do_not_fit():
             Interpreter(with_signatures(*keys)).get_signature_runner(key)
 
 
+@pytest.mark.parametrize(
+    ("image", "other", "message"),
+    [
+        ((6, 5, 40), (1, 3), "image of shape .*: the first axis counts samples"),
+        ((1, 6, 5, 40), (3,), "other of shape .*; it takes .1 or more, 3.: the first axis counts"),
+        ((1, 1, 6, 5, 40), (1, 3), "image of shape .*; it takes .1 or more, 6, 5, 1 or more.[.]$"),
+        ((2, 4, 5, 40), (2, 3), "image of shape .2, 4, 5, 40.; it takes .1 or more, 6, 5, 1 or mo"),
+        ((1, 6, 5, 40), (1, 2), "other of shape .1, 2.; it takes .1 or more, 3.[.]$"),
+        ((0, 6, 5, 40), (1, 3), "image of shape .0, 6, 5, 40.; it takes .1 or more"),
+        ((1, 6, 5, 0), (1, 3), "image of shape .1, 6, 5, 0.; it takes .* 5, 1 or more"),
+        ((1, 6, 5, 40), (), r"other of shape \(\); it takes"),
+    ],
+)
+def test_signatures_of_other_shapes(image, other, message):
+    """Of which the runtime computes something all the same."""
+    classify = Interpreter(with_signatures("f")).get_signature_runner()
+    with pytest.raises(ValueError, match=f"f: {message}"):
+        classify(image=np.ones(image), other=np.ones(other))
+
+
 def test_signatures_do_not_wrap():
     op = Convolution(output=INT8, input=INT8)
     b = Builder()
@@ -220,7 +241,7 @@ def classify(path: Path, images: list[NDArray[np.float32]]) -> int:
             scores = interpreter.predict(np.stack(images), verbose=1)
             one, other = interpreter.predict(iter(images))
             runner: SignatureRunner = interpreter.get_signature_runner()
-            best = runner(image=images[0])["scores"].argmax()
+            best = runner(image=images[0][np.newaxis])["scores"].argmax()
             interpreter.litert.allocate_tensors()
             return int(best + scores.argmax() + one.size + other.size)
     except (ModelError, LibraryError) as error:

@@ -101,7 +101,7 @@ def test_all_is_as_in_this_process():
         (one,), (other,) = here.traced.values(), there.traced.values()
         np.testing.assert_array_equal(one, other)
     assert here.get_signature_list() == there.get_signature_list()
-    results = [i.get_signature_runner()(image=x[0], other=x[1]) for i in (here, there)]
+    results = [i.get_signature_runner()(image=values[0], other=x[1]) for i in (here, there)]
     for name in ("scores", "double"):
         np.testing.assert_array_equal(*(result[name] for result in results))
     told = []
