@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "Guess", "add_arguments", "probabilities"]
 
+# Steps of 8 bits from -1 to 1. Coarser ones are of scores that go beyond what a share can be.
+_COARSEST_SHARES = 1 / 127
+
 
 class Guess(NamedTuple):
     """A class, and its score."""
@@ -46,6 +49,7 @@ class Classifier:
             **isolation(arguments),
         )
         self.preparation = _chosen(arguments, content)
+        _check_counts(self._interpreter)
         _set_size(self._interpreter, self.preparation)
         _check_model(self._interpreter, self.preparation)
 
@@ -93,7 +97,8 @@ def probabilities(scores: np.ndarray, step: float = 0.0) -> np.ndarray:
         step: How far apart two scores can be at least, for quantized ones.
     """
     scores = np.asarray(scores, np.float64).reshape(-1)
-    if scores.min() >= 0 and abs(scores.sum() - 1) < max(1e-3, step * len(scores)):
+    is_fine = step <= _COARSEST_SHARES
+    if is_fine and scores.min() >= 0 and abs(scores.sum() - 1) < max(1e-3, step * len(scores)):
         return scores
     powers = np.exp(scores - scores.max())
     return powers / powers.sum()
@@ -136,6 +141,11 @@ def _labels(path: Path) -> "list[str]":
         raise ValueError(f"--labels {path}: this is no text in UTF-8.") from None
     while lines and not lines[-1].strip():
         lines.pop()
+    if not lines:
+        raise ValueError(
+            f"--labels {path}: it names no class; give one name for each, a line each, or leave "
+            "--labels out."
+        )
     return [line.strip() for line in lines]
 
 
@@ -165,18 +175,22 @@ def _chosen(arguments: argparse.Namespace, content: bytes) -> Preparation:
         raise ValueError(f"{error}.") from None
 
 
-def _check_model(interpreter: Interpreter, preparation: Preparation) -> None:
-    """That the model classifies one picture, with as many classes as there are labels."""
+def _check_counts(interpreter: Interpreter) -> None:
+    """That there is one input and one output, which all else is about."""
     counts = len(interpreter.input_shapes), len(interpreter.output_shapes)
     if counts != (1, 1):
         raise ModelError(
             f"The model has {counts[0]} inputs and {counts[1]} outputs; pictures are classified "
             "with one of each: use siman_runtime.Interpreter."
         )
+
+
+def _check_model(interpreter: Interpreter, preparation: Preparation) -> None:
+    """That the model classifies one picture, with as many classes as there are labels."""
     shape, output = interpreter.input_shapes[0][1:], interpreter.output_shapes[0]
     if len(shape) != 3:
         raise ModelError(f"The model's input {shape} is no picture (height, width, channels).")
-    if int(np.prod(output[1:])) != output[-1]:
+    if not output or not 0 < int(np.prod(output[1:])) == output[-1]:
         raise ModelError(f"The model's output {output[1:]} is no list of scores, one for a class.")
     _check_type("takes", interpreter.input_types[0], interpreter.input_scales[0])
     _check_type("gives", interpreter.output_types[0], interpreter.output_scales[0])

@@ -138,6 +138,8 @@ def test_labels_that_end_in_blank_lines(folder, capsys, text):
         (["model.tflite", "image.png", "--labels", "short.txt"], "3 labels; the model has 4"),
         (["model.tflite", "image.png", "--labels", "long.txt"], "5 labels; the model has 4"),
         (["model.tflite", "image.png", "--labels", "image.png"], "no text in UTF-8"),
+        (["model.tflite", "image.png", "--labels", "empty"], "--labels empty: it names no class"),
+        (["model.tflite", "image.png", "--labels", "blank.txt"], "blank.txt: it names no class"),
         (["model.tflite", "image.png", "--labels", "absent.txt"], "absent.txt"),
         (["model.tflite", "image.png", "--labels", "."], "directory"),
     ],
@@ -146,6 +148,7 @@ def test_errors(folder, arguments, message):
     (folder / "empty").write_bytes(b"")
     (folder / "short.txt").write_text("a\nb\nc\n\n")
     (folder / "long.txt").write_text("a\n\nb\nc\nd\n")
+    (folder / "blank.txt").write_text("\n \n")
     with pytest.raises(SystemExit, match=message) as raised:
         main(arguments)
     assert raised.value.code.startswith("siman-run: ")
@@ -306,21 +309,28 @@ def test_without_pillow(folder, monkeypatch):
         main(["model.tflite", "image.png"])
 
 
-def test_quantized_scores(tmp_path, capsys):
-    """int8 probabilities in steps of 1/256 are probabilities, not scores for a softmax."""
-    scale, zero_point = 1 / 256, -128
+@pytest.mark.parametrize(
+    ("scale", "pixels", "shares"),
+    [
+        (1 / 256, [20, 200, 30, 4], [78.12, 11.72, 7.81, 1.56]),  # a sum of 254
+        # 0.8, 0.2, 0.1 and 0.0, whose sum is near to 1 by chance.
+        (0.1, [2, 8, 1, 0], [40.08, 22.0, 19.91, 18.01]),
+    ],
+)
+def test_quantized_scores(tmp_path, capsys, scale, pixels, shares):
+    """int8 probabilities in steps of 1/256 are probabilities, not scores for a softmax; those in
+    steps of 0.1 are scores, of values up to 25.5."""
     b = Builder()
     x = b.tensor((1, 1, 4, 1), np.int8, scale=1.0, zero_point=-128)
-    y = b.tensor((1, 4), np.int8, scale=scale, zero_point=zero_point)
+    y = b.tensor((1, 4), np.int8, scale=scale, zero_point=-128)
     b.reshape(x, y)
     (tmp_path / "model.tflite").write_bytes(b.build([x], [y]))
-    pixels = np.array([[20, 200, 30, 4]], np.uint8)  # a sum of 254
-    image_module.fromarray(pixels).save(tmp_path / "image.png")
+    image_module.fromarray(np.array([pixels], np.uint8)).save(tmp_path / "image.png")
     flags = ["--mean", "0", "--std", str(1 / 255)]
     main([str(tmp_path / "model.tflite"), str(tmp_path / "image.png"), *flags])
     rows = capsys.readouterr().out.splitlines()[3:]
-    assert rows[0].split() == ["78.12", "%", "class", "1"]  # 200 / 256
-    assert [float(row.split()[0]) for row in rows] == [78.12, 11.72, 7.81, 1.56]
+    assert rows[0].split()[1:] == ["%", "class", "1"]
+    assert [float(row.split()[0]) for row in rows] == shares
 
 
 def test_a_network_for_any_size_runs_at_the_size_that_is_named(tmp_path, capsys):
@@ -362,6 +372,19 @@ def test_models_that_do_not_classify(tmp_path):
         main([str(tmp_path / "wide.tflite"), *rest])
     with pytest.raises(SystemExit, match="1 inputs and 2 outputs"):
         main([str(tmp_path / "two.tflite"), *rest])
+    b = Builder()
+    x = b.tensor(wide.shape, np.float32)
+    axes = b.constant(np.arange(4, dtype=np.int32))
+    scalar = b.builtin("MEAN", [x, axes], (), "ReducerOptions", keepDims=False)
+    (tmp_path / "scalar.tflite").write_bytes(b.build([x], [scalar]))
+    with pytest.raises(SystemExit, match=r"output \(\) is no list of scores"):
+        main([str(tmp_path / "scalar.tflite"), *rest])
+    b = Builder()
+    y = b.tensor((1, 4), np.float32)
+    b.reshape(b.constant(np.ones(4, np.float32)), y)
+    (tmp_path / "none.tflite").write_bytes(b.build([], [y]))
+    with pytest.raises(SystemExit, match="0 inputs and 1 outputs"):
+        main([str(tmp_path / "none.tflite"), *rest])
 
 
 def test_values_without_a_scale_are_not_shown_as_shares(tmp_path):
