@@ -59,6 +59,7 @@ class Interpreter:
         ValueError: for a number of threads that is out of range, or a model of another type.
         ModelError: for a damaged file, or ops, options or types that are unknown.
         LibraryError: If the native library or ai-edge-litert is absent or unfit.
+        OSError: If the process of an isolated file cannot be started.
     """
 
     def __init__(

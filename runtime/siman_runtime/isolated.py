@@ -73,11 +73,17 @@ class IsolatedEngine:
         self._lock = threading.Lock()  # between what is sent and what comes back
         here, there = socket.socketpair()
         with there:
-            self._process = subprocess.Popen(
-                command(_PROGRAM, str(there.fileno())),
-                stdin=subprocess.PIPE,  # held open: see worker.py
-                pass_fds=[there.fileno()],
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command(_PROGRAM, str(there.fileno())),
+                    stdin=subprocess.PIPE,  # held open: see worker.py
+                    pass_fds=[there.fileno()],
+                )
+            except OSError as error:
+                raise OSError(
+                    f"isolated=True: its process cannot be started ({error.strerror}): end other "
+                    "programs first."
+                ) from error
         # A process that is stopped neither takes nor gives.
         wait = struct.pack("ll", math.ceil(min(limits.seconds, 1e9)), 0)
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):

@@ -1,5 +1,6 @@
 """`isolated=True`: the same results from a process of its own, which may die."""
 
+import errno
 import gc
 import os
 import signal
@@ -127,6 +128,15 @@ def test_files_that_are_none():
     with pytest.raises(ModelError, match="LceNew of Larq Compute Engine is unknown"):
         Interpreter(b.build([x], [y]), isolated=True)
     assert children_of(os.getpid()) == before
+
+
+def test_a_process_that_the_system_refuses(monkeypatch):
+    def refuse(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(OSError, match=r"isolated=True: its process cannot be started \(Resource"):
+        Interpreter(OP.model(), isolated=True)
 
 
 @pytest.mark.parametrize(
