@@ -77,7 +77,7 @@ def measure(model: Path, threads: int, seconds: float, size: "tuple[int, ...]" =
         model: Path of the file.
         threads: How many threads.
         seconds: How long.
-        size: Height and width of the inputs, for a model that takes any.
+        size: Height and width of those inputs that may be of any size.
 
     # Raises
         ValueError: without `size` for such a model, or with another than its own for one that does
@@ -99,7 +99,10 @@ def _random_inputs(interpreter: Interpreter, model: Path, size: "tuple[int, ...]
     if any(-1 in signature[1:] for signature in interpreter.input_signatures):
         if len(size) != 2:
             raise ValueError(f"{model} takes inputs of any size: give --size HEIGHT WIDTH.")
-        interpreter.resize(*((s[0], *size, *s[3:]) for s in interpreter.input_shapes))
+        pairs = zip(interpreter.input_shapes, interpreter.input_signatures, strict=True)
+        interpreter.resize(
+            *((s[0], *size, *s[3:]) if -1 in signature[1:] else s for s, signature in pairs)
+        )
     elif size and any(shape[1:3] != tuple(size) for shape in interpreter.input_shapes):
         raise ValueError(
             f"--size {size[0]} {size[1]}: {model} takes inputs of {interpreter.input_shapes} "
@@ -150,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         default=(),
         metavar=("HEIGHT", "WIDTH"),
-        help="of the inputs, for models that take any",
+        help="of the inputs that may be of any size",
     )
     told = "time only what first ran in a process of its own, for files that you do not trust"
     add_isolation(parser, told)
@@ -164,13 +167,14 @@ def _bench(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--threads {arguments.threads}: numbers as in 1,2,4.") from None
     if not 0 <= arguments.seconds < 3600:
         raise ValueError(f"--seconds {arguments.seconds}: from 0 to 3600 is allowed.")
+    is_isolated = isolation(arguments)["isolated"]
     facts = system()
     for name, value in facts.items():
         print(f"{name:<10} {value}")
     for warning in warnings_for(facts):
         print(f"WARNING: {warning}")
     print()
-    if arguments.isolated or (arguments.time_limit, arguments.memory_limit) != (None, None):
+    if is_isolated:
         for number in threads:
             _try(arguments, number)
     for number in threads:

@@ -8,7 +8,7 @@ from typing import Any
 
 from siman_runtime.isolated import MEBIBYTES, SECONDS
 
-__all__ = ["add_isolation", "isolation", "run_command"]
+__all__ = ["add_isolation", "isolation", "run_command", "sentence"]
 
 
 def run_command(
@@ -22,9 +22,18 @@ def run_command(
     try:
         body(parser.parse_args(arguments))
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        sys.exit(f"{parser.prog}: {str(error) or 'out of memory'}")
+        sys.exit(f"{parser.prog}: {sentence(error)}")
     except KeyboardInterrupt:
         sys.exit(130)  # as shells count an interrupted program
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, in one line; of kinds that are not meant for people, with the kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return text or "out of memory"
+    is_meant = isinstance(error, (ValueError, OSError, ImportError))
+    return text if is_meant else f"{type(error).__name__}: {text}"
 
 
 def add_isolation(parser: argparse.ArgumentParser, told: str) -> None:
@@ -36,5 +45,10 @@ def add_isolation(parser: argparse.ArgumentParser, told: str) -> None:
 
 
 def isolation(arguments: argparse.Namespace) -> "dict[str, Any]":
-    """What they say, as arguments of an `Interpreter`."""
-    return {name: getattr(arguments, name) for name in ("isolated", "time_limit", "memory_limit")}
+    """What they say, as arguments of an `Interpreter`; raises `ValueError` for limits alone."""
+    limits = {name: getattr(arguments, name) for name in ("time_limit", "memory_limit")}
+    for name, value in limits.items():
+        if value is not None and not arguments.isolated:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} {value:g} needs --isolated: it limits that process alone.")
+    return {"isolated": arguments.isolated, **limits}

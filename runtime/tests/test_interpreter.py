@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -558,6 +559,17 @@ def test_bench_of_any_size(tmp_path, capsys):
     compared = ["--compare", str(tmp_path / "fixed.tflite"), "--size", height, width]
     bench([str(path), "--seconds", "0", *compared])
     assert "fixed.tflite, 1 threads" in capsys.readouterr().out
+
+
+def test_bench_of_one_input_of_any_size(tmp_path, capsys):
+    """The others stay as they are."""
+    b = Builder()
+    x, other = b.tensor((1, 1, 1, OP.channels), FLOAT), b.tensor((1, 3), FLOAT)
+    b.graph.tensors[x].shapeSignature = [1, -1, -1, OP.channels]
+    y = replace(OP, height=1, width=1).append(b, x)
+    (tmp_path / "model.tflite").write_bytes(b.build([x, other], [y, b.add(other, other)]))
+    bench([str(tmp_path / "model.tflite"), "--seconds", "0", "--size", "6", "5"])
+    assert "1x6x5x20" in capsys.readouterr().out
 
 
 def test_bench_tells_why_it_is_slow():

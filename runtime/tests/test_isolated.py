@@ -328,5 +328,7 @@ def test_bench_runs_what_crashes_elsewhere_first(tmp_path, capsys):
     for arguments in ([paths[1]], [paths[0], "--compare", paths[1]]):
         with pytest.raises(SystemExit, match=crash):
             bench([*arguments, "--isolated"])
-    with pytest.raises(SystemExit, match="time_limit and memory_limit need isolated=True"):
-        bench([paths[0], "--time-limit", "0"])
+    for flag in ("--time-limit", "--memory-limit"):
+        for command, rest in ((bench, []), (siman_run, ["image.png"])):
+            with pytest.raises(SystemExit, match=f"{flag} 5 needs --isolated: it limits"):
+                command([paths[0], flag, "5", *rest])
