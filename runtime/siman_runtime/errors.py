@@ -1,6 +1,6 @@
 """What can go wrong, each with its cause and cure in the message."""
 
-__all__ = ["LibraryError", "ModelError"]
+__all__ = ["EndedError", "LibraryError", "ModelError"]
 
 
 class LibraryError(ImportError):
@@ -9,3 +9,7 @@ class LibraryError(ImportError):
 
 class ModelError(ValueError):
     """A file that is damaged, or that asks for what siman-runtime does not know."""
+
+
+class EndedError(ModelError):
+    """An isolated model's process has ended: this interpreter computes nothing any more."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from siman_runtime.engine import Details, Shapes, Traced, Values
-from siman_runtime.errors import ModelError
+from siman_runtime.errors import EndedError, ModelError
 from siman_runtime.process import command, death
 
 __all__ = ["MEBIBYTES", "SECONDS", "IsolatedEngine", "Limits"]
@@ -55,7 +55,7 @@ class Limits(NamedTuple):
 class IsolatedEngine:
     """An `Engine` in a process of its own: the same calls, with the same results.
 
-    Calls raise `ModelError` once that process is dead, and say what of.
+    Calls raise `EndedError` once that process is dead, and say what of.
 
     # Arguments
         limits: What the process may take.
@@ -129,10 +129,10 @@ class IsolatedEngine:
                 self._connection.send((name, arguments))
                 result, details = self._receive()
             except (ModelError, EOFError, OSError) as error:
-                self._stop(ModelError(self._why(error)))
+                self._stop(EndedError(self._why(error)))
             except BaseException:
                 # What came back now would be taken for the next call's.
-                self._stop(ModelError("The model's process was ended in the midst of a call."))
+                self._stop(EndedError("The model's process was ended in the midst of a call."))
                 raise
             self._check_alive()
             if details is not None:

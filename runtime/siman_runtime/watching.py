@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from siman_runtime.classifier import Classifier, Guess
+from siman_runtime.commands import sentence
+from siman_runtime.errors import EndedError
 from siman_runtime.frames import Source, open_source
 
 if TYPE_CHECKING:
@@ -62,15 +64,22 @@ class Watcher:
         self._source: Source | None = open_source(name)
 
     def run(self) -> None:
-        """Until `end`. A source that fails is closed, and opened again after a pause."""
+        """Until `end`. A source that fails is closed, and opened again after a pause.
+
+        # Raises
+            EndedError: for a model whose process is dead: a new start of the command is the cure.
+        """
         said = ""
         while not self._ends.is_set():
             try:
                 self._source = self._source or open_source(self._name)
                 view = self._look(self._source)
-            except (OSError, ValueError, ImportError) as error:
+            except EndedError:
                 self._close()
-                view = View(error=str(error))
+                raise
+            except Exception as error:  # libraries of cameras raise many kinds
+                self._close()
+                view = View(error=sentence(error))
             if view.error and view.error != said:
                 print(view.error, flush=True)
             said = view.error

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_isolated import children_of
 from test_run import SETTINGS, model_with
 from tflite_models import Convolution
 
@@ -62,11 +63,12 @@ def video(folder):
 
 
 @contextlib.contextmanager
-def running(source):
+def running(source, *flags):
     """The command as a process; gives it, and its page's address."""
     command = [sys.executable, "-m", "siman_runtime.camera", "model.tflite", "--port", "0"]
+    command += ["--camera", source, *flags]
     with subprocess.Popen(
-        [*command, "--camera", source], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             lines = [process.stdout.readline() for _ in range(2)]
@@ -141,6 +143,18 @@ def test_a_source_that_goes_and_comes_back(folder):
         assert process.stdout.readline() == sentence + "\n"
         os.rename("elsewhere.png", "pictures/one.png")
         assert next(view for view in seen if not view["error"])["best"]
+
+
+@needs_processes
+def test_a_model_whose_process_dies_ends_the_command(folder):
+    """It would say so for ever; what started the command may start it again."""
+    with running("pictures", "--isolated") as (process, url):
+        assert next(events(url))["best"]
+        (model,) = children_of(process.pid)
+        os.kill(model, signal.SIGSEGV)
+        assert process.wait(timeout=SECONDS) == 1
+        told = "siman-camera: The model's process crashed (SIGSEGV).\n"
+        assert process.stdout.read() == told
 
 
 # Label, text and share of the bar's width that each row shows.
@@ -269,6 +283,34 @@ def test_a_camera_that_disappears(monkeypatch, library):
     gone = "Camera 0 gives no more pictures: is it still plugged in?"
     assert seen == (["red"] * 3 + [gone]) * 2 + ["red"]
     assert (devices.most_open, devices.open) == (1, 0)
+
+
+def test_errors_of_other_kinds_are_a_sentence(folder, monkeypatch):
+    """And the next picture has its turn."""
+    monkeypatch.setattr(watching, "_PAUSE", 0.0)
+    errors = [MemoryError(), type("error", (Exception,), {})("OpenCV:\n(-215) assertion\n")]
+    seen = []
+
+    class Classifier:
+        def prepared(self, picture):
+            return picture
+
+        def scores(self, values):
+            if errors:
+                raise errors.pop(0)
+            return values
+
+        def best(self, scores, count):
+            return ["seen"]
+
+    def show(view):
+        seen.append(view.error or view.best[0])
+        if len(seen) == 3:
+            watcher.end()
+
+    watcher = watching.Watcher(Classifier(), "pictures", show)
+    watcher.run()
+    assert seen == ["out of memory", "error: OpenCV: (-215) assertion", "seen"]
 
 
 @pytest.mark.parametrize(
