@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_models import Convolution
+from tflite_models import FLOAT, INT8, Builder, Convolution
 
 import siman_runtime
 from siman_runtime import Interpreter
@@ -61,6 +61,7 @@ C_API = """
 #include <stdint.h>
 extern "C" {
 enum TfLiteStatus { kTfLiteOk = 0 };
+enum TfLiteType { kTfLiteFloat32 = 1 };
 struct TfLiteModel; struct TfLiteInterpreter; struct TfLiteInterpreterOptions; struct TfLiteTensor;
 struct TfLiteDelegate;
 const char* TfLiteVersion(void);
@@ -74,8 +75,11 @@ TfLiteInterpreter* TfLiteInterpreterCreate(const TfLiteModel*, const TfLiteInter
 TfLiteStatus TfLiteInterpreterAllocateTensors(TfLiteInterpreter*);
 TfLiteStatus TfLiteInterpreterInvoke(TfLiteInterpreter*);
 void TfLiteInterpreterDelete(TfLiteInterpreter*);
+int32_t TfLiteInterpreterGetInputTensorCount(const TfLiteInterpreter*);
+int32_t TfLiteInterpreterGetOutputTensorCount(const TfLiteInterpreter*);
 TfLiteTensor* TfLiteInterpreterGetInputTensor(const TfLiteInterpreter*, int32_t);
 const TfLiteTensor* TfLiteInterpreterGetOutputTensor(const TfLiteInterpreter*, int32_t);
+TfLiteType TfLiteTensorType(const TfLiteTensor*);
 size_t TfLiteTensorByteSize(const TfLiteTensor*);
 TfLiteStatus TfLiteTensorCopyFromBuffer(TfLiteTensor*, const void*, size_t);
 TfLiteStatus TfLiteTensorCopyToBuffer(const TfLiteTensor*, void*, size_t);
@@ -106,6 +110,19 @@ def test_program_in_cpp(tmp_path):
     run("g++", *flags, *includes, source, LIBRARY, tflite, *paths, "-o", program)
     found = np.array(run(program, tmp_path / "model.tflite").split(), np.float32)
     np.testing.assert_array_equal(found, OP.expected(np.ones((1, 6, 5, 40), np.float32)).ravel())
+    (tmp_path / "int8.tflite").write_bytes(Convolution(output=INT8, input=INT8).model())
+    two = Builder()
+    inputs = [two.tensor((1, 3), FLOAT) for _ in range(2)]
+    (tmp_path / "two.tflite").write_bytes(two.build(inputs, [two.add(*inputs)]))
+    for arguments, told in (
+        ([], "usage: run_model model.tflite"),
+        (["absent.tflite"], "no such model"),
+        (["int8.tflite"], "the model's input and output must be float32"),
+        (["two.tflite"], "the model must have one input"),
+    ):
+        done = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert told in done.stderr
 
 
 MAIN = """
