@@ -220,6 +220,27 @@ def test_outputs_without_an_axis_of_images():
     assert verify(model, file_of(model), images(5, 4)).agrees
 
 
+def rows_of_four(units, batch_size=None):
+    inputs = tf.keras.Input((4,), batch_size)
+    rows = layers.Lambda(lambda x: tf.reshape(x, (-1, 4)), name="rows")
+    return randomised(tf.keras.Model(inputs, rows(layers.Dense(units)(inputs))))
+
+
+def test_rows_that_belong_to_no_image():
+    model = rows_of_four(8)
+    other = tf.keras.models.clone_model(model)
+    other.set_weights([np.where(np.arange(8) < 4, w, -w) for w in model.get_weights()])
+    for count, said in ((1, "2 rows for 1 images"), (6, "12 rows for 6 images")):
+        with pytest.raises(ValueError, match=f"'rows' has {said}, so.*fix the batch size"):
+            verify(other, file_of(model), images(count, 4))
+    with pytest.raises(ValueError, match="8 rows for 4 images in the file.*of another model"):
+        verify(rows_of_four(4), file_of(model), images(6, 4), batch_size=4)
+    fixed, other = rows_of_four(8, 4), rows_of_four(8, 4)
+    assert verify(fixed, file_of(fixed), images(6, 4)).agrees
+    other.set_weights([np.where(np.arange(8) < 4, w, -w) for w in fixed.get_weights()])
+    assert not verify(other, file_of(fixed), images(6, 4)).agrees
+
+
 def test_maps_have_a_top_1_per_pixel():
     model = dense(3, shape=(2, 2, 4))
     other = tf.keras.models.clone_model(model)
@@ -266,7 +287,12 @@ def test_outputs_that_are_too_large_are_not_kept(monkeypatch):
     [
         ({"num_threads": None}, "num_threads=None"),
         ({"num_threads": 0}, "num_threads=0"),
+        ({"num_threads": True}, "num_threads=True"),
         ({"batch_size": 0}, "batch_size=0"),
+        *(
+            ({"tolerance": value}, f"tolerance={value!r}; give a finite number from 0 on")
+            for value in (np.inf, -1, np.nan, "a", True)
+        ),
         ({"images": np.zeros((0, 4))}, "at least one"),
         ({"images": [[1.0, 2.0], [3.0]]}, "no array of one shape"),
         ({"images": np.array([["a"] * 4])}, "float32"),

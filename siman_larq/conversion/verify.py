@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,10 @@ def verify(
         FileNotFoundError: for a path without a file.
         TypeError: for what is no Keras model, or no file.
         ValueError: for a damaged file, a file of another model, no images, images that the model
-            does not take, or a file that none of LCE's kernels computes rightly.
+            does not take, outputs that are not told apart by image, or a file that none of LCE's
+            kernels computes rightly.
     """
-    _check_options(model, tflite, batch_size, num_threads, runtime, layers)
+    _check_options(model, tflite, batch_size, num_threads, runtime, tolerance, layers)
     content = tflite if isinstance(tflite, bytes) else Path(tflite).read_bytes()
     file = TFLiteFile(content)  # A damaged file would end the process in the interpreter.
     inputs = inputs_of(model)
@@ -97,7 +99,7 @@ def verify(
             first = [v[: stepper.of_file] for v in given]
             run = runner(content, first, num_threads, runtime, layers)
         ours = stepper.cut(keras(values), count)
-        theirs = stepper.cut(places.outputs_of_file(run.run(given)), count)
+        theirs = stepper.cut(places.outputs_of_file(run.run(given)), count, is_file=True)
         if layerwise is not None:
             layerwise.add(values, count, run.traced(), theirs)
         for comparison, a, b in zip(comparisons, ours, theirs, strict=True):
@@ -136,7 +138,13 @@ def _check(report: Report, strict: bool) -> None:
 
 
 def _check_options(
-    model: Any, tflite: Any, batch_size: Any, num_threads: Any, runtime: Any, layers: Any
+    model: Any,
+    tflite: Any,
+    batch_size: Any,
+    num_threads: Any,
+    runtime: Any,
+    tolerance: Any,
+    layers: Any,
 ) -> None:
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"verify: model={model!r} is no tf.keras.Model.")
@@ -145,8 +153,15 @@ def _check_options(
             f"verify: tflite is {type(tflite).__name__}; give the file's bytes, or its path."
         )
     for name, value in (("batch_size", batch_size), ("num_threads", num_threads)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
             raise ValueError(f"verify: {name}={value!r}; give a whole number from 1 on.")
+    if tolerance is not None:
+        is_number = isinstance(tolerance, Real) and not isinstance(tolerance, bool)
+        if not is_number or not 0 <= tolerance < np.inf:
+            raise ValueError(
+                f"verify: tolerance={tolerance!r}; give a finite number from 0 on, relative to the "
+                "outputs' magnitude, or None for 1e-4."
+            )
     if runtime not in ("lce", "siman"):
         raise ValueError(f"verify: runtime={runtime!r}; 'lce' and 'siman' are known.")
     if layers and runtime != "siman":
@@ -196,6 +211,7 @@ class _Steps:
     ) -> None:
         fixed = inputs.specs[0].shape[0]
         self.of_file = max(1, int(file.graph.tensors[file.graph.inputs[0]].shape[0]))
+        self._names = keras.names
         self._is_per_image = all(
             shape.rank is None or (shape.rank > 0 and shape[0] == fixed) for shape in keras.shapes
         )
@@ -217,8 +233,22 @@ class _Steps:
                 values = [np.concatenate([v, np.repeat(v[-1:], missing, axis=0)]) for v in values]
             yield values, count
 
-    def cut(self, outputs: list[np.ndarray], count: int) -> list[np.ndarray]:
-        """The outputs of the images that count; of a step, where there is no axis of images."""
-        if self._is_per_image:
-            return [output[:count] for output in outputs]
-        return [output[np.newaxis] for output in outputs]
+    def cut(self, outputs: list[np.ndarray], count: int, is_file: bool = False) -> list[np.ndarray]:
+        """The outputs of the images that count; of a step, where there is no axis of images.
+
+        # Raises
+            ValueError: for outputs whose first axis was not known, and does not count the images.
+        """
+        if not self._is_per_image:
+            return [output[np.newaxis] for output in outputs]
+        given = -(-count // self._least) * self._least
+        for name, output in zip(self._names, outputs, strict=True):
+            if output.shape[:1] != (given,):
+                rows = f"{len(output)} rows" if output.ndim else "a single number"
+                cure = "keep the images' axis first, or fix the batch size of the model's input"
+                raise ValueError(
+                    f"verify: output {name!r} has {rows} for {given} images"
+                    f"{' in the file' if is_file else ''}, so it cannot be told which belong to an "
+                    f"image; {'this file is of another model' if is_file else cure}."
+                )
+        return [output[:count] for output in outputs]
