@@ -522,15 +522,34 @@ def test_layers_with_a_call_of_their_own(levels):
 
 def test_files_that_no_kernel_of_lce_computes():
     model = sequential(conv(pad_values=0), shape=(2, 2, 5))
-    with pytest.warns(SmallMapWarning):
+    with pytest.warns(UserWarning, match="not compared with the model.*runtime='siman'") as caught:
         tflite = convert(model)
+    assert [w.category for w in caught] == [SmallMapWarning, UserWarning]
     with pytest.raises(ValueError, match="small_maps='rewrite'"):
         verify(model, tflite, images(model))
+
+
+@pytest.mark.filterwarnings("ignore:.*no binary layer")
+def test_outputs_that_are_not_told_apart_by_sample():
+    inputs = tf.keras.Input((4,))
+    outputs = tf.keras.layers.Dense(8)(inputs)
+    for output, reason in (
+        (tf.reshape(outputs, (-1, 4)), "has 8 rows for 4 samples.*fix the batch size"),
+        (tf.reduce_sum(outputs), "for one sample depend on the others"),
+    ):
+        with pytest.raises(ConversionError, match=reason):
+            convert(tf.keras.Model(inputs, output))
 
 
 def test_unknown_names_in_allow_float():
     with pytest.raises(ValueError, match=r"(?s)convv.*'conv'"):
         convert(sequential(conv(name="conv")), allow_float=["convv"])
+
+
+@pytest.mark.parametrize("limit", [0, float("nan"), "a", True])
+def test_time_limits_that_are_none(limit):
+    with pytest.raises(ValueError, match=f"time_limit={limit!r} must be above 0 seconds"):
+        convert(sequential(conv()), time_limit=limit)
 
 
 def test_unknown_small_maps():

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from siman_larq import ConversionError, SiMaNConv2D, SiMaNQuantizer, SmallMapWarning, convert
-from siman_larq.conversion import operators, process
+from siman_larq.conversion import operators, process, proof
 from siman_larq.conversion.flatbuffer import TFLiteFile, with_input_shapes
 from siman_larq.conversion.process import run_file
 from siman_larq.conversion.signature import file_names
@@ -583,6 +583,23 @@ def test_fake_quantization_is_converted_or_the_layer_is_named():
         convert(model())
     with pytest.warns(UserWarning, match="computes in integers"):
         assert packed(convert(model(layers.PReLU()))) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*no binary layer")
+def test_fake_quantization_beside_nan(monkeypatch):
+    inputs = tf.keras.Input((4,))
+    fake = layers.Lambda(lambda x: tf.quantization.fake_quant_with_min_max_args(x, -9, 9))
+    outputs = [tf.math.log(inputs), fake(layers.Dense(3)(fake(inputs)))]
+    model = tf.keras.Model(inputs, outputs)
+    with pytest.warns(UserWarning, match=r"off by up to [\d.e-]+ of \d"):
+        convert(model)
+
+    def all_nan(_, steps):
+        return [[np.full((1, 4), np.nan), np.full((1, 3), np.nan)] for _ in steps]
+
+    monkeypatch.setattr(proof, "run_steps", all_nan)
+    with pytest.raises(ConversionError, match="is off by inf of"):
+        convert(model)
 
 
 def test_nothing_is_printed_or_warned_of_where_all_is_well(capfd):

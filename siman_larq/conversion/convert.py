@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,8 @@ def convert(
             if samples is None
             else "convert: samples are for float_ops='int8' only; add it, or leave them out."
         )
-    if not time_limit > 0:
+    is_number = isinstance(time_limit, Real) and not isinstance(time_limit, bool)
+    if not is_number or not time_limit > 0:
         raise ValueError(f"convert: time_limit={time_limit!r} must be above 0 seconds.")
     require("larq_compute_engine", extra="convert", purpose="convert")
     inputs = inputs_of(model)
@@ -254,8 +256,8 @@ class _Job:
                     f"Layers {', '.join(small)} pad with zeros on maps smaller than their kernel, "
                     "and Larq Compute Engine's default and indirect kernels compute these "
                     "wrongly. Convert with small_maps='rewrite', which is right everywhere, or "
-                    "use larger images, pad_values=1, or the interpreter's "
-                    "use_reference_bconv=True."
+                    "use larger images, pad_values=1, or, for an even number "
+                    "of input channels, the interpreter's use_reference_bconv=True."
                 )
             )
 

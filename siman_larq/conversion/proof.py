@@ -14,11 +14,19 @@ from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.flatbuffer import TFLiteFile, with_input_shapes
 from siman_larq.conversion.forms import Observed, observed
 from siman_larq.conversion.freeze import Graph
+from siman_larq.conversion.outputs import are_equal, are_rows, largest_difference
 from siman_larq.conversion.patches import as_in_a_file, patched
 from siman_larq.conversion.process import LceError, run_file
-from siman_larq.conversion.signature import Inputs, inputs_of
+from siman_larq.conversion.signature import Inputs, inputs_of, output_names
 
-__all__ = ["Trial", "are_equal", "check", "run_model", "run_steps", "small_map_layers"]
+__all__ = [
+    "NOT_COMPARED",
+    "Trial",
+    "check",
+    "run_model",
+    "run_steps",
+    "small_map_layers",
+]
 
 # Samples of the first trial, and of those after it while nothing is decided.
 _SAMPLES = (4, 4, 8)
@@ -26,10 +34,14 @@ _SAMPLES = (4, 4, 8)
 _ENOUGH = 4
 # For maps of unknown size: the first that the model takes.
 _SIZES = (32, 64, 96, 128, 224, 256)
-# Of the largest output. Where no sign turns, outputs differ by about a thousandth of this.
-_TOLERANCE = 1e-3
 # Of files that compute in 8 bits.
 _INTEGER_TOLERANCE = 0.1
+
+NOT_COMPARED = (
+    "The file loads, but no kernel of Larq Compute Engine runs it rightly, so it was not compared "
+    "with the model; compare it with verify(model, tflite, images, runtime='siman')."
+)
+"""What is said of a file for which `run_steps` gives `None`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class Trial:
             return [self.outputs]
         count = len(self.inputs[0])
         return [
-            [value[n : n + 1] if len(value) == count else value for value in self.outputs]
+            [value[n : n + 1] if value.shape[:1] == (count,) else value for value in self.outputs]
             for n in range(count)
         ]
 
@@ -187,18 +199,18 @@ def check(
         of_graph = [outputs for outputs, _ in runs]
         safe = [is_safe for _, is_safe in runs]
         if not graph_counts.add(trial.steps_outputs, of_graph, safe):
-            raise ConversionError(_why_graph_differs(model, trial, graph))
+            raise ConversionError(_why_graph_differs(model, trial, graph, of_graph))
         of_file = run_steps(tflite, trial.steps)
         if of_file is None:
-            return None
+            return NOT_COMPARED
         if graph.is_quantized:
             return _doubt_of_integers(model, of_graph, of_file)
         if not file_counts.add(of_graph, of_file, safe):
+            difference = largest_difference(of_graph, of_file)
             raise ConversionError(
                 f"The file of model {model.name!r} gives other outputs than the model for random "
-                f"inputs (largest difference {_largest(of_graph, of_file):.3g}), and rounding "
-                "cannot be why: Larq Compute Engine converted it wrongly. Convert parts of the "
-                "model to find the layer."
+                f"inputs (largest difference {difference:.3g}), and rounding cannot be why: Larq "
+                "Compute Engine converted it wrongly. Convert parts of the model to find the layer."
             )
         if graph_counts.are_enough and file_counts.are_enough:
             return None
@@ -213,8 +225,9 @@ def check(
 def _doubt_of_integers(
     model: tf.keras.Model, of_graph: list[list[np.ndarray]], of_file: list[list[np.ndarray]]
 ) -> str:
-    most = max(float(np.abs(value).max(initial=0.0)) for step in of_graph for value in step)
-    difference = _largest(of_graph, of_file)
+    outputs = [value for step in of_graph for value in step]
+    most = max(float(np.abs(value[np.isfinite(value)]).max(initial=0.0)) for value in outputs)
+    difference = largest_difference(of_graph, of_file)
     if difference > _INTEGER_TOLERANCE * most:
         raise ConversionError(
             f"The file of model {model.name!r}, which computes in integers because of its fake "
@@ -267,41 +280,28 @@ def run_steps(tflite: bytes, steps: list[list[np.ndarray]]) -> list[list[np.ndar
     return [[output[n] for output in outputs] for n in range(len(steps))]
 
 
-def are_equal(a: np.ndarray, b: np.ndarray, tolerance: float = _TOLERANCE) -> bool:
-    """Whether outputs are the same where no sign was turned."""
-    if a.shape != b.shape:
-        return False
-    if not np.issubdtype(a.dtype, np.floating):
-        return bool((a == b).all())
-    finite = np.isfinite(a)
-    if not (finite == np.isfinite(b)).all():
-        return False
-    scale = np.abs(a[finite]).max(initial=0.0)
-    return bool((np.abs(a[finite] - b[finite]) <= tolerance * scale + 1e-7).all())
-
-
-def _largest(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> float:
-    with np.errstate(invalid="ignore"):
-        return max(
-            float(np.max(np.abs(x.astype(float) - y.astype(float)), initial=0.0))
-            if x.shape == y.shape
-            else np.inf
-            for step_a, step_b in zip(a, b, strict=True)
-            for x, y in zip(step_a, step_b, strict=True)
-        )
-
-
-def _why_graph_differs(model: tf.keras.Model, trial: Trial, graph: Graph) -> str:
+def _why_graph_differs(
+    model: tf.keras.Model, trial: Trial, graph: Graph, of_graph: list[list[np.ndarray]]
+) -> str:
     together, _ = graph.run(trial.inputs)
     if all(are_equal(a, b) for a, b in zip(trial.outputs, together, strict=True)):
+        names, count = output_names(model, trial.structure), len(trial.inputs[0])
+        for name, whole, *parts in zip(names, trial.outputs, *of_graph, strict=True):
+            if whole.shape[:1] != (count,) and are_rows(whole, parts):
+                return (
+                    f"Output {name!r} of model {model.name!r} has {len(whole)} rows for {count} "
+                    "samples, so it cannot be told which belong to a sample, and a file takes one "
+                    "sample at a time. Keep the samples' axis first, as in tf.reshape(x, (-1, 2, "
+                    "4)) in place of (-1, 4); or fix the batch size of the input."
+                )
         return (
             f"The outputs of model {model.name!r} for one sample depend on the others in its "
             "batch, and a file takes one sample at a time. Look for layers that are called with "
             "training=True, such as BatchNormalization; or fix the batch size of the input."
         )
+    difference = largest_difference([trial.outputs], [together])
     return (
         f"The graph of model {model.name!r} gives other outputs than the model for random inputs "
-        f"(largest difference {_largest([trial.outputs], [together]):.3g}): it does something in "
-        "eager mode that its graph does not, or has a convolution_op of its own that is not "
-        "linear in its kernel."
+        f"(largest difference {difference:.3g}): it does something in eager mode that its graph "
+        "does not, or has a convolution_op of its own that is not linear in its kernel."
     )
