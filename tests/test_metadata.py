@@ -94,11 +94,40 @@ def runner_input(runner) -> str:
         ({"mean": [float("nan")]}, "finite numbers are needed"),
         ({"class_names": ["a"]}, "1 class_names for a model with outputs of .4. classes"),
         ({"class_names": list("abcde")}, "5 class_names for a model with outputs of .4. classes"),
+        ({"class_names": "abcd"}, "class_names='abcd'; a list of texts is needed"),
+        ({"class_names": [1, 2, 3, 4]}, "a list of texts is needed"),
+        ({"class_names": 5}, "class_names=5; a list of texts is needed"),
+        ({"class_names": None}, "class_names=None; a list of texts is needed"),
+        ({"mean": 0.5}, "mean=0.5; one value for each of the 3 channels is needed in a list"),
+        ({"mean": [True]}, "finite numbers are needed"),
+        ({"mean": [1e31]}, "finite numbers are needed, up to 1e30"),
+        ({"std": [1e-31]}, "finite numbers above 0 are needed, from 1e-30"),
+        (
+            {"std": np.ones(3)},
+            "cannot be written as JSON .*; give numbers, text and lists",
+        ),
+        ({"crop": 2}, "crop=2; a number above 0 and up to 1 is needed"),
+        ({"crop": True}, "crop=True; a number above 0"),
+        ({"is_grey": "no"}, "is_grey='no'; true or false is needed"),
+        ({"picture_size": 32}, "picture_size=32; a list of height and width"),
+        ({"picture_size": [6]}, "a list of height and width"),
+        ({"picture_size": [6.0, 6]}, "a list of height and width"),
+        ({"picture_size": [100, 100]}, r"picture_size=\[100, 100\]; the model takes 8 x 8 pixels"),
     ],
 )
 def test_wrong_settings(tflite, changed, message):
     with pytest.raises(ValueError, match=message):
         add_input_settings(tflite, SETTINGS | changed)
+
+
+def test_siman_runtime_takes_what_is_taken(tflite, tmp_path):
+    pytest.importorskip("siman_runtime")
+    from siman_runtime.preparation import preparation_of
+
+    for changed in ({}, {"crop": 1, "mean": (1,), "picture_size": []}, {"std": [1e-30, 1, 1e30]}):
+        content = add_input_settings(tflite, SETTINGS | changed)
+        found = preparation_of(tmp_path / "model.tflite", content)
+        assert found.labels == SETTINGS["class_names"]
 
 
 def test_files_that_are_none(tflite):
