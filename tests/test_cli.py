@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from PIL import Image
 
 import siman_larq
 import siman_larq_cli
 from siman_larq import SiMaNConv2D
 from siman_larq.conversion import read_input_settings
+from siman_larq.training import Recipe
+from siman_larq.training.images import same_images
+from siman_larq.training.run import load_images
 
 
 def run(*arguments):
@@ -170,7 +175,88 @@ def test_input_settings_go_into_the_file(folder, tmp_path):
     assert result.exit_code == 1
     assert "Error: " in result.output
     assert "mean" in result.output.splitlines()[-1]
+    assert "converting" not in result.output
+    (tmp_path / "input.json").write_text("{}")
+    assert "mean=None; one value for each of the 32 channels" in refusal(
+        *given, tmp_path / "input.json"
+    )
+    (tmp_path / "input.json").write_text('{"mean": [0], "std": [1], "class_names": ["a"]}')
+    message = refusal(*given, tmp_path / "input.json")
+    assert "1 class_names for a model with outputs of [10] classes" in message
     assert not (tmp_path / "x").exists()
+
+
+class Subclassed(tf.keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head = tf.keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.head(tf.reduce_mean(inputs, axis=(1, 2)))
+
+
+class TestRunDir:
+    @pytest.fixture(scope="class")
+    def of_pictures(self, tmp_path_factory):
+        """A run on a folder of pictures, and a subclassed network with its file."""
+        place = tmp_path_factory.mktemp("run")
+        for number in range(20):
+            name = ("ape", "bee")[number % 2]
+            (place / "data" / name).mkdir(parents=True, exist_ok=True)
+            picture = Image.new("RGB", (8, 8), (10 * number, 50, 60))
+            picture.save(place / "data" / name / f"{number}.png")
+        recipe = Recipe(dataset=f"folder:{place / 'data'}", image_size=8)
+        (place / "run").mkdir()
+        recipe.save(place / "run" / "recipe.json")
+        same_images(place / "run", load_images(recipe), is_chief=True)
+        network = Subclassed()
+        network(np.zeros((1, 8, 8, 3), np.float32))
+        network.save(place / "model")
+        converter = tf.lite.TFLiteConverter.from_keras_model(network)
+        (place / "model.tflite").write_bytes(converter.convert())
+        return place
+
+    def verified(self, place, run="run"):
+        return "verify", place / "model", place / "model.tflite", "--run-dir", place / run
+
+    def test_subclassed_models(self, of_pictures):
+        result = run(*self.verified(of_pictures))
+        assert result.exit_code == 0, result.output
+        assert "images compared                4 (LCE" in result.stdout
+        assert "running the model and the file on test images ..." in result.stderr
+        output = of_pictures / "int8.tflite"
+        int8 = ("--float-ops", "int8", "--run-dir", of_pictures / "run")
+        result = run("convert", of_pictures / "model", "-o", output, *int8)
+        assert result.exit_code == 1
+        assert "convert: 16 samples are too few" in result.stderr
+
+    def test_other_pictures_than_the_run_began_with(self, of_pictures, tmp_path):
+        place = Path(shutil.copytree(of_pictures, tmp_path / "place"))
+        recipe = json.loads((place / "run/recipe.json").read_text())
+        recipe["dataset"] = f"folder:{place / 'data'}"
+        (place / "run/recipe.json").write_text(json.dumps(recipe))
+        assert run(*self.verified(place)).exit_code == 0
+        kept = (place / "run/data.json").read_text()
+        (place / "data/ape/0.png").unlink()
+        began = "began with 16 pictures to train and 4 to test on"
+        assert began in refusal(*self.verified(place))
+        int8 = ("--float-ops", "int8", "--run-dir", place / "run")
+        assert began in refusal("convert", place / "model", "-o", tmp_path / "x", *int8)
+        assert (place / "run/data.json").read_text() == kept
+        (place / "run/data.json").unlink()  # of an older version
+        assert run(*self.verified(place)).exit_code == 0
+        assert not (place / "run/data.json").exists()
+
+    def test_inputs_that_are_no_images(self, of_pictures, tmp_path):
+        a, b = (tf.keras.Input((4,), name=name) for name in "ab")
+        sizes = tf.keras.Input((None, None, 3), name="open")
+        for inputs, says in (([a, b], "a (None, 4), b (None, 4)"), (sizes, "open (None, None,")):
+            outputs = tf.keras.layers.Add()([a, b]) if inputs is not sizes else sizes
+            tf.keras.Model(inputs, outputs).save(tmp_path / "model.keras")
+            files = (tmp_path / "model.keras", of_pictures / "model.tflite")
+            message = refusal("verify", *files, "--run-dir", of_pictures / "run")
+            assert "--run-dir is for models with one input of images of a fixed size" in message
+            assert says in message
 
 
 def test_warnings_are_one_line(tmp_path):
@@ -297,6 +383,16 @@ class TestRefusals:
         np.savez(tmp_path / "empty.npz")
         message = refusal("verify", *files, "--images", tmp_path / "empty.npz")
         assert "holds no arrays" in message
+        a, b = (tf.keras.Input((4,), name=name) for name in "ab")
+        two = tf.keras.Model([a, b], tf.keras.layers.Add()([a, b]))
+        two.save(tmp_path / "two.keras")
+        (tmp_path / "two.tflite").write_bytes(
+            tf.lite.TFLiteConverter.from_keras_model(two).convert()
+        )
+        np.savez(tmp_path / "two.npz", a=np.zeros((5, 4)), b=np.zeros((6, 4)))
+        files_of_two = (tmp_path / "two.keras", tmp_path / "two.tflite", "--examples", 3)
+        message = refusal("verify", *files_of_two, "--images", tmp_path / "two.npz")
+        assert "are given [5, 6] images; give equally many" in message
         np.save(wrong, np.zeros((2, 3, 3, 1), "float32"))
         assert "(2, 3, 3, 1)" in refusal("verify", *files, "--images", wrong)
         assert "recipe.json" in refusal("verify", *files, "--run-dir", tmp_path)

@@ -13,6 +13,8 @@ from siman_larq import ConversionError, convert, verify
 from siman_larq.conversion import operators
 from siman_larq.conversion.flatbuffer import TFLiteFile, written
 from siman_larq.conversion.int8_file import check_int8
+from siman_larq.training import Recipe
+from siman_larq.training.run import load_images
 
 layers = tf.keras.layers
 SAMPLES = np.random.default_rng(0).normal(size=(64, 12, 12, 3)).astype(np.float32)
@@ -211,3 +213,22 @@ def test_the_command(tmp_path):
         refused = run(tmp_path / "model.keras", "--overwrite", *arguments)
         assert refused.exit_code == 1
         assert "Give --float-ops int8 with either --samples or --run-dir" in refused.stderr
+
+
+@pytest.mark.parametrize(("size", "held_out"), [(32, 0), (32, 500), (31, 0)])
+def test_accuracy_on_the_images_of_a_run(tmp_path, size, held_out):
+    """Of outputs `(1, 1, classes)` for an image; of maps there is none."""
+    model = tf.keras.Sequential([layers.Input((32, 32, 3)), layers.Conv2D(10, size)])
+    model.save(tmp_path / "model.keras")
+    settings = {"train_examples": 60, "test_examples": 30, "held_out": held_out}
+    recipe = Recipe(dataset="fashion_mnist_mini", **settings)
+    recipe.save(tmp_path / "recipe.json")
+    done = run(tmp_path / "model.keras", "--float-ops", "int8", "--run-dir", tmp_path)
+    assert done.exit_code == 0, done.output
+    if size == 31:
+        assert done.stdout.count("unknown: outputs are no single row of classes") == 2
+        return
+    images, labels = load_images(recipe).test_sample(30, (32, 32, 3))
+    right = np.mean(model.predict(images, verbose=0)[:, 0, 0].argmax(-1) == labels)
+    what = "held-out training images" if held_out else "test images"
+    assert f"accuracy, float32     {right:.2%} of 30 {what}\n" in done.stdout

@@ -147,6 +147,15 @@ def reported(recipe, folder, model, images, trained_on=None):
     return "the table"
 
 
+def test_other_images_than_it_was_trained_on(tmp_path):
+    recipe_for("fashion_mnist_mini", train_examples=64).save(tmp_path / "recipe.json")
+    tf.keras.Sequential([tf.keras.Input((32, 32, 3))]).save(tmp_path / "model.keras")
+    began = {"fingerprint": "", "train_images": 63, "test_images": 1000, "class_names": ["a"]}
+    (tmp_path / "data.json").write_text(json.dumps(began))
+    with pytest.raises(ValueError, match="began with 63 pictures to train"):
+        publish(tmp_path, "resnet20-mini", [])
+
+
 @pytest.mark.slow
 def test_publishing(tmp_path, monkeypatch):
     monkeypatch.setattr("tools.publish.finish", reported)

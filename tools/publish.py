@@ -28,9 +28,11 @@ from siman_larq import data, published
 from siman_larq.choices import CIFAR_MODELS
 from siman_larq.cli.train import train_cifar
 from siman_larq.conversion import Report
+from siman_larq.conversion.comparison import share_right
 from siman_larq.files import write_atomically
 from siman_larq.models.trained import untrained
 from siman_larq.published import Published
+from siman_larq.training.images import same_images
 from siman_larq.training.network import build_model
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.recipes import recipe_for
@@ -136,7 +138,8 @@ def publish(
         results: Where the folder with its card goes.
 
     # Raises
-        ValueError: when it is not the network that its recipe tells, or does not come back whole.
+        ValueError: when it is not the network that its recipe tells, does not come back whole, or
+            its images are not those that it began with.
     """
     recipe = Recipe.load(run / "recipe.json")
     if recipe.is_float:
@@ -153,6 +156,7 @@ def publish(
     model = tf.keras.models.load_model(run / "model.keras", compile=False)
     images = load_images(dataclasses.replace(recipe, test_examples=None, held_out=0))
     trained = load_images(recipe)
+    same_images(run, trained, is_chief=False)
     shape = tuple(model.input_shape[1:])
     settings = images.input_settings(shape) | {"class_names": list(images.class_names)}
     shown = _without_paths(recipe)
@@ -236,8 +240,11 @@ def _tested(
     return siman_larq.verify(built, (again / "model.tflite").read_bytes(), inputs), labels
 
 
-def _share_right(outputs: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(np.argmax(outputs, axis=-1) == labels))
+def _share_right(outputs: Any, labels: np.ndarray) -> float:
+    share = share_right(outputs, labels)
+    if share is None:
+        raise ValueError("its outputs on all test images are too many to be kept and judged.")
+    return share
 
 
 def _write(

@@ -44,8 +44,8 @@ __all__ = ["convert"]
 @click.option(
     "--run-dir",
     type=PATH,
-    help="For int8: a run folder, whose training images are the samples, and whose test images "
-    "tell the accuracy.",
+    help="For int8: a run folder, whose training images are the samples, and whose test images, "
+    "or those held out in their place, tell the accuracy.",
 )
 @version
 def convert(
@@ -77,6 +77,11 @@ def convert(
     check_output(output, overwrite, model)
     settings = _settings(model, input_settings)
     network = load(model)
+    if settings is not None:
+        with one_sentence(ValueError):
+            from siman_larq.conversion.metadata import check_input_settings
+
+            check_input_settings(network, settings)
     images = Int8Images(network, samples, run_dir) if float_ops == "int8" else None
     say("converting, which takes a minute for large networks")
     with one_sentence(ImportError, OSError, TypeError, ValueError):
@@ -92,7 +97,7 @@ def convert(
             float_ops=float_ops,
             samples=images and images.samples,
         )
-        if settings:
+        if settings is not None:
             tflite = add_input_settings(tflite, settings)
         write_atomically(output, tflite)
         rows = _rows(output, network, tflite) + (images.rows(tflite) if images else [])

@@ -1,6 +1,7 @@
 """What commands read and write, and what they say meanwhile."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ __all__ = [
     "PATH",
     "check_output",
     "first_images",
+    "image_shape",
     "images_of_run",
     "load",
     "read_images",
@@ -98,15 +100,45 @@ def read_images(path: Path) -> Any:
 
 def first_images(images: Any, count: int) -> Any:
     """The first of images, which may be several arrays by name."""
-    if isinstance(images, dict):
-        return {name: array[:count] for name, array in images.items()}
-    return images[:count]
+    if not isinstance(images, dict):
+        return images[:count]
+    if len({len(array) for array in images.values()}) > 1:
+        return images  # Cut, they could seem to be equally many.
+    return {name: array[:count] for name, array in images.items()}
 
 
-def images_of_run(folder: Any) -> Any:
-    """What the run in a folder was trained and is tested on."""
+def image_shape(network: Any) -> tuple[int, ...]:
+    """(height, width, channels) of what a network takes, if that can be a run's images.
+
+    # Raises
+        ValueError: for other inputs than one of images of a fixed size.
+    """
+    from siman_larq.conversion.signature import inputs_of
+
+    inputs = inputs_of(network)
+    if len(inputs.specs) != 1 or inputs.specs[0].shape.rank != 4 or not inputs.have_fixed_sizes:
+        shapes = (f"{n} {s.shape}" for n, s in zip(inputs.names, inputs.specs, strict=True))
+        raise ValueError(
+            f"--run-dir is for models with one input of images of a fixed size, and this one has "
+            f"{', '.join(shapes)}; give a file of images in its place."
+        )
+    return tuple(inputs.specs[0].shape[1:])
+
+
+def images_of_run(folder: Any) -> tuple[Any, str]:
+    """What the run in a folder was trained and is tested on, and what to call the latter.
+
+    # Raises
+        ValueError: when they are not those that the run began with, so that some that are tested on
+            may have been trained on.
+    """
     from siman_larq.training.folder import RECIPE
+    from siman_larq.training.images import same_images
     from siman_larq.training.recipe import Recipe
     from siman_larq.training.run import load_images
+    from siman_larq.training.text import tested_on
 
-    return load_images(Recipe.load(folder / RECIPE))
+    recipe = Recipe.load(folder / RECIPE)
+    images = load_images(recipe)
+    same_images(folder, images, is_chief=False)
+    return images, tested_on(asdict(recipe))

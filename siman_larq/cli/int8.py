@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from siman_larq.cli.inputs import first_images, images_of_run, read_images, say
+from siman_larq.cli.inputs import first_images, image_shape, images_of_run, read_images, say
 from siman_larq.cli.start import one_sentence
 
 __all__ = ["Int8Images"]
@@ -18,7 +18,7 @@ class Int8Images:
         network: The model.
         samples: A file of samples, which the int8 file is judged on too; or
         run_dir: a run folder, whose training images are the samples. The file is judged on its
-            test images, of which also the classes are known.
+            test images, or those held out in their place, of which also the classes are known.
     """
 
     def __init__(self, network: Any, samples: Path | None, run_dir: Path | None) -> None:
@@ -33,18 +33,19 @@ class Int8Images:
     def _read(self, run_dir: Any) -> None:
         import numpy as np
 
-        source, shape = images_of_run(run_dir), self._network.input_shape[1:]
+        shape = image_shape(self._network)
+        source, self._what = images_of_run(run_dir)
         size = min(_BATCH, source.train_count)
         batches = source.train_batches(
             batch_size=size, image_shape=shape, seed=0, first_epoch=0, epochs=1
         ).take(-(-_SAMPLES // size))
         self.samples = np.concatenate([images for images, _ in batches.as_numpy_iterator()])
         self._judged, self._labels = source.test_sample(_JUDGED, shape)
-        self._what = "test images"
 
     def rows(self, tflite: bytes) -> list[tuple[str, str]]:
         """How a file compares with the model, in words."""
         import siman_larq
+        from siman_larq.conversion.comparison import share_right
 
         say("comparing it with the model")
         report = siman_larq.verify(self._network, tflite, self._judged)
@@ -52,12 +53,12 @@ class Int8Images:
         rows = [("int8 operators", str(report.int8_operators))]
         if report.agreement is None:
             return [*rows, ("largest difference", f"{report.max_abs_difference:.3g} {of}")]
-        if self._labels is not None and len(report.outputs) == 1:
-            rows += [
-                (name, f"{(outputs.argmax(-1) == self._labels).mean():.2%} {of}")
-                for name, outputs in (
-                    ("accuracy, float32", report.keras_outputs),
-                    ("accuracy, int8", report.tflite_outputs),
-                )
-            ]
+        if self._labels is not None:
+            for name, outputs in (
+                ("accuracy, float32", report.keras_outputs),
+                ("accuracy, int8", report.tflite_outputs),
+            ):
+                share = share_right(outputs, self._labels)
+                told = "unknown: outputs are no single row of classes for each image"
+                rows.append((name, told if share is None else f"{share:.2%} {of}"))
         return [*rows, ("agreement of top-1", f"{report.agreement:.2%} {of}")]

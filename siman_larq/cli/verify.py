@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from siman_larq.cli.inputs import PATH, first_images, images_of_run, load, read_images, require, say
+from siman_larq.cli.inputs import (
+    PATH,
+    first_images,
+    image_shape,
+    images_of_run,
+    load,
+    read_images,
+    require,
+    say,
+)
 from siman_larq.cli.start import SETTINGS, one_sentence, version
 
 __all__ = ["verify"]
@@ -14,7 +23,11 @@ __all__ = ["verify"]
 @click.argument("model", type=PATH)
 @click.argument("tflite", type=PATH)
 @click.option("--images", type=PATH, help="A .npy or .npz file of inputs, as MODEL takes them.")
-@click.option("--run-dir", type=PATH, help="A run folder, whose data set's test images to take.")
+@click.option(
+    "--run-dir",
+    type=PATH,
+    help="A run folder, whose test images to take, or those held out in their place.",
+)
 @click.option("--examples", type=click.IntRange(min=1), default=1000, help="Only the first N.")
 @click.option(
     "--runtime",
@@ -56,14 +69,16 @@ def verify(
         import siman_larq
 
         if images:
-            sample = read_images(images)
+            sample, what = first_images(read_images(images), examples), f"images of {images}"
         else:
-            sample, _ = images_of_run(run_dir).test_sample(examples, network.input_shape[1:])
-        say("running the model and the file")
+            shape = image_shape(network)
+            source, what = images_of_run(run_dir)
+            sample, _ = source.test_sample(examples, shape)
+        say(f"running the model and the file on {what}")
         report = siman_larq.verify(
             network,
             tflite,
-            first_images(sample, examples),
+            sample,
             runtime=runtime or ("siman" if layers else "lce"),
             layers=layers,
         )

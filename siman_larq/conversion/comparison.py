@@ -7,7 +7,7 @@ import numpy as np
 
 from siman_larq.conversion.layer_report import LayersReport
 
-__all__ = ["Comparison", "Kept", "OutputReport", "Report"]
+__all__ = ["Comparison", "Kept", "OutputReport", "Report", "share_right"]
 
 # The outputs themselves are kept up to so many bytes: maps of a whole test set fill the memory.
 _KEPT_BYTES = 2**29
@@ -236,3 +236,21 @@ class Kept:
             return None
         arrays = [np.concatenate(parts) for parts in self._parts]
         return arrays[0] if len(arrays) == 1 else dict(zip(self._names, arrays, strict=True))
+
+
+def share_right(outputs: Any, labels: np.ndarray) -> float | None:
+    """Share of images whose largest output is that of their class.
+
+    # Arguments
+        outputs: Of a `Report`.
+        labels: The class of each image.
+
+    # Returns
+        `None` where outputs are not a single row of classes for each image, or were not kept.
+    """
+    if not isinstance(outputs, np.ndarray) or outputs.ndim < 2 or outputs.shape[-1] < 2:
+        return None
+    # An array of another shape would be compared with all labels at once.
+    if outputs.shape[:-1] != (len(labels),) + (1,) * (outputs.ndim - 2):
+        return None
+    return float(np.mean(outputs.reshape(len(labels), -1).argmax(axis=-1) == labels))
