@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from siman_larq import SiMaNConv2D, data, order_statistics
 from siman_larq.studies import carry_out
+from siman_larq.studies.findings import find
 from siman_larq.studies.reading import read
 from siman_larq.studies.rows import read_rows
 from siman_larq.studies.settings import settings_of
@@ -104,6 +106,7 @@ seeds = [0, 1]
 dataset = "fashion_mnist_mini"
 train_examples = 10
 epochs = 2
+batch_size = 10
 held_out = 10
 warmup_epochs = 0
 kernel_rate = 3.0
@@ -185,6 +188,52 @@ def test_rows_come_back(lines, tmp_path):
     assert len(collected(tmp_path, lines)) == 4
 
 
+def test_a_run_that_was_cut_off_begins_anew(lines, tmp_path, capsys):
+    first, second = lines[:2], lines[2:]
+    # Several workers write at once, and what was computed twice is there twice.
+    mixed = [first[0], second[0], *first, *second, *lines]
+    rows = collected(tmp_path, mixed)
+    assert [(row.seed, row.epoch) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert capsys.readouterr().out.endswith(": 2 runs\n")
+    shutil.rmtree(tmp_path / "results")
+    # Two halves are no run, which every later command would trip over.
+    rows = collected(tmp_path, [first[0], first[0], *second])
+    assert [(row.seed, row.epoch) for row in rows] == [(1, 0), (1, 1)]
+    assert ": 1 runs, 1 left out that were cut off\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_a_run_that_diverged_comes_back_as_such(lines, tmp_path, loss):
+    """Its accuracy, that of chance, is no result."""
+    last = json.dumps(json.loads(lines[0]) | {"loss": loss, "val_accuracy": 0.1})
+    rows = collected(tmp_path, [*lines[2:], last])
+    assert len(rows) == 3
+    found = find(read(tmp_path / "one.toml"), rows)
+    assert found.phases["main"]["a"].diverged == (0,)
+    assert (found.ended, found.decisions[0].because) == (2, "a diverged at seed 0")
+
+
+def test_a_line_that_was_cut_off(lines, tmp_path, capsys):
+    out = tmp_path / "rows.jsonl"
+    assert len(collected(tmp_path, [*lines, lines[0][:30]])) == 4
+    assert f"{out}, line 5: left out, because it was cut off." in capsys.readouterr().out
+    # The next row is not spoilt by what a killed worker left of a line.
+    out.write_text("\n".join(lines)[:-30])
+    compute.write(out, {"epoch": 0})
+    assert [json.loads(line) for line in out.read_text().splitlines()[3:]] == [{"epoch": 0}]
+    with pytest.raises(click.ClickException, match=r"line 2 is no row of compute.py .*take that"):
+        collected(tmp_path, [lines[0], lines[0][:30], *lines])
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking"), [([], "recipe"), (["--recipe", "one.toml"], "weights")]
+)
+def test_a_single_run_needs_its_recipe_and_its_weights(lines, tmp_path, monkeypatch, given, lacking):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(click.UsageError, match=f"--run needs --{lacking} too"):
+        collect.main(["rows.jsonl", "--run", "new", *given], standalone_mode=False)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -214,4 +263,7 @@ def test_a_single_run_comes_back_under_its_recipe_alone(recipe, lines, tmp_path)
     other = dataclasses.replace(recipe, kernel_rate=3.0)
     with pytest.raises(click.ClickException, match=r"kernel_rate=1\.0, not 3\.0"):
         collect.make_run(other, tmp_path / "no.npz", [row], tmp_path / "run")
+    row |= {"loss": float("nan")}
+    with pytest.raises(click.ClickException, match="The run diverged"):
+        collect.make_run(recipe, tmp_path / "no.npz", [row], tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -728,7 +728,7 @@ def test_runs_are_made_once(tmp_path, monkeypatch):
     assert "2 runs, 2 done" in forecast(study, output, Selection())
 
     # The first report has no more digits than one from epochs.csv alone.
-    write_report(study, output)
+    assert "made anew" not in write_report(study, output)
     first = (study.results / "summary.json").read_text()
     write_report(study, NOTHING)
     assert (study.results / "summary.json").read_text() == first

@@ -35,7 +35,8 @@ class Row(NamedTuple):
         setting: Value of the chosen hyper-parameter, or empty.
         epoch: From 0.
         learning_rate: Of the epoch.
-        loss: Of training; NaN in the last row of a run says that it diverged.
+        loss: Of training; none, or an infinite one, in the last row of a run says that it
+            diverged, whatever else that row has.
         accuracy: Of training, between 0 and 1.
         val_loss: On the test images, or on held-out training images: those of the recipe.
         val_accuracy: Likewise, between 0 and 1.
@@ -91,8 +92,8 @@ def by_run(rows: Iterable[Row]) -> dict[Key, list[Row]]:
 
 
 def has_diverged(rows: Rows) -> bool:
-    """Whether a run ended with a loss that is no number."""
-    return bool(rows) and math.isnan(rows[-1].loss) and math.isnan(rows[-1].val_accuracy)
+    """Whether a run ended with a loss that is no finite number."""
+    return bool(rows) and not math.isfinite(rows[-1].loss)
 
 
 def final_figure(rows: Rows, epochs: int, figure: str) -> float | None:

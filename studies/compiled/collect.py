@@ -10,6 +10,7 @@ kept becomes an ordinary run folder, which `tools/publish.py` takes.
 import collections
 import csv
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -50,22 +51,38 @@ _NOT_FIGURES = ("study", "phase", "arm", "seed", "setting", "settings", "machine
 @click.option("--run", type=click.Path(path_type=Path), help="The new run folder.")
 def main(files: tuple[Path, ...], studies: Path, run: Path | None, **given: Path) -> None:
     """Brings the rows of FILES back, and loses none that were there."""
-    found: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
-    for file in files:
-        for line in file.read_text().splitlines():
-            row = json.loads(line)
-            found[row["study"]].append(row)
+    if run is not None and (lacking := [name for name, path in given.items() if path is None]):
+        raise click.UsageError(f"--run needs --{lacking[0]} too.")
     with one_sentence(ValueError, OSError):
+        found: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
+        for row in (row for file in files for row in lines_of(file)):
+            found[row["study"]].append(row)
         if run is not None:
             make_run(Recipe.load(given["recipe"]), given["weights"], found["run"], run)
             return
         for name, rows in found.items():
-            click.echo(bring_back(studies, name, ended(rows)))
+            click.echo(bring_back(studies, name, rows))
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file, of which the last one may be cut off."""
+    rows, lines = [], file.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise ValueError(
+                    f"{file}, line {number} is no row of compute.py ({error}); take that line out."
+                ) from error
+            click.echo(f"{file}, line {number}: left out, because it was cut off.")
+    return rows
 
 
 def bring_back(studies: Path, name: str, rows: list[dict[str, Any]]) -> str:
     """Puts rows into the epochs.csv of a study, if they were made with its settings."""
-    study = read(studies / f"{name}.toml")
+    study, given = read(studies / f"{name}.toml"), {_run(row) for row in rows}
+    rows = ended(rows)
     path = study.results / "epochs.csv"
     kept, whole = read_rows(path), [_row(row) for row in rows]
     together = merged(kept, whole)
@@ -74,20 +91,27 @@ def bring_back(studies: Path, name: str, rows: list[dict[str, Any]]) -> str:
     check_found(study, runs, {_run(row): row["settings"] for row in rows})
     write_rows(path, together)
     keep_settings(study, runs, together)
-    return f"{path}: {len({row.run for row in whole})} runs"
+    brought = {row.run for row in whole}
+    cut_off = f", {len(given - brought)} left out that were cut off" if given - brought else ""
+    return f"{path}: {len(brought)} runs{cut_off}"
 
 
 def ended(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of runs that ended, or diverged."""
-    runs: dict[Key, list[dict[str, Any]]] = collections.defaultdict(list)
+    """Of each run the rows of its first attempt that ended, or diverged."""
+    attempts: dict[Key, list[list[dict[str, Any]]]] = collections.defaultdict(list)
     for row in rows:
-        runs[_run(row)].append(row)
-    return [
-        row
-        for own in runs.values()
-        if len(own) == own[0]["epochs"] or not np.isfinite(own[-1]["loss"])
-        for row in own
-    ]
+        own = attempts[_run(row)]
+        # A run that was cut off begins anew, and adds to the same file.
+        if row["epoch"] == 0 or not own:
+            own.append([])
+        own[-1].append(row)
+    return [row for own in attempts.values() for row in next(filter(_is_whole, own), [])]
+
+
+def _is_whole(attempt: list[dict[str, Any]]) -> bool:
+    last = attempt[-1]
+    is_last = last["epoch"] + 1 == last["epochs"] or not math.isfinite(last["loss"])
+    return is_last and [row["epoch"] for row in attempt] == [*range(len(attempt))]
 
 
 def _run(values: dict[str, Any]) -> Key:
@@ -102,9 +126,11 @@ def _row(values: dict[str, Any]) -> Row:
 def make_run(recipe: Recipe, weights: Path, rows: list[dict[str, Any]], folder: Path) -> None:
     """A run folder with recipe.json, history.csv and model.keras."""
     own = [row for row in rows if (row["arm"], row["seed"]) == (recipe.model, recipe.seed)]
-    own = sorted(ended(own), key=lambda row: row["epoch"])
+    own = ended(own)
+    if own and not math.isfinite(own[-1]["loss"]):
+        raise click.ClickException("The run diverged, and its weights are worth nothing.")
     if len(own) != recipe.epochs:
-        raise click.ClickException(f"The run has {len(own)} of {recipe.epochs} epochs.")
+        raise click.ClickException(f"No run in the rows has all {recipe.epochs} epochs.")
     if other := differing(own[0]["settings"], settings_of(recipe)):
         raise click.ClickException(
             f"The run was made with other settings than its recipe ({other})."

@@ -163,9 +163,12 @@ def keep(job: dict[str, Any], weights: list[Any], out: Path) -> None:
 
 def write(path: Path, row: dict[str, Any]) -> None:
     """Adds a row, for which workers wait for each other."""
-    with open(path, "a") as file:
+    with open(path, "a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(row) + "\n")
+        # A worker that was killed may have left a part of a line, which would spoil this one.
+        written = path.read_bytes()
+        file.truncate(written.rfind(b"\n") + 1)
+        file.write((json.dumps(row) + "\n").encode())
 
 
 def worker(bundle: Path, out: Path, tasks: Any) -> None:
