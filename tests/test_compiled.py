@@ -228,7 +228,7 @@ def test_a_line_that_was_cut_off(lines, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("given", "lacking"), [([], "recipe"), (["--recipe", "one.toml"], "weights")]
 )
-def test_a_single_run_needs_its_recipe_and_its_weights(lines, tmp_path, monkeypatch, given, lacking):
+def test_a_single_run_needs_recipe_and_weights(lines, tmp_path, monkeypatch, given, lacking):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(click.UsageError, match=f"--run needs --{lacking} too"):
         collect.main(["rows.jsonl", "--run", "new", *given], standalone_mode=False)

@@ -250,6 +250,22 @@ def test_dose_of_decay_is_large_enough_to_show():
         ("[recipe]", 'reference = "x"\n[recipe]', "reference: 'x' is no arm"),
         ("[recipe]", "[finals]\nseeds = [0]\n[recipe]", "either arms or best_of"),
         ("[recipe]", '[finals]\nseeds = [0]\nbest_of = "levels"\n[recipe]', "held-out images"),
+        ('claim = "One is better."', "claim = 3", "claim=3 must be a text"),
+        ('name = "pm1"', "name = 3", "name=3 must be a text"),
+        ("value = 0.85", 'value = "0.85"', "value='0.85' must be a finite number"),
+        ("value = 0.85", "value = nan", "value=nan must be a finite number"),
+        ("margin = 0.02", "margin = true", "margin=True must be a finite number"),
+        ("seeds = [0, 1, 2]", 'seeds = [0]\nreference = ["pm1"]', "must be a text"),
+        ("seeds = [0, 1, 2]", "seeds = [0]\nchoose = 3", "choose=3 must be a table"),
+        ("seeds = [0, 1, 2]", "seeds = [0]\nfinals = [1]", r"finals=\[1\] must be a table"),
+        ("train_examples = 32", "train_examples = 0", "train_examples=0 must be a number from 1"),
+        ("levels = [0, 1]", "train_examples = 8", "arm '01': batch_size=16 does not fit 8"),
+        ("levels = [0, 1]", 'strategy = "multiworker"', "arm '01': strategy='multiworker' .*--sh"),
+        (
+            "levels = [0, 1]",
+            'epochs = 3\n[finals]\nseeds = [0]\narms = ["01"]\nepochs = 4',
+            "arm '01': epochs would be another in the finals",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_plan(tmp_path, old, new, message):
@@ -257,6 +273,57 @@ def test_what_is_wrong_with_a_plan(tmp_path, old, new, message):
     with pytest.raises(ValueError, match=message) as error:
         written(tmp_path, TINY.replace(old, new, 1))
     assert str(error.value).startswith(str(tmp_path / "tiny.toml"))
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ("arms = []", "arms is empty; give at least one"),
+        ("arms = [3]", r"\[\[arms\]\] must be a table; it is 3"),
+        ('[arms]\nname = "pm1"', r"arms=\{.*\} must be a list; write \[\[arms\]\]"),
+    ],
+)
+def test_no_arms(tmp_path, arms, message):
+    given, recipe = TINY[: TINY.index("[[")].split("[recipe]")
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path, f"{given}\ntests = []\n{arms}\n[recipe]{recipe}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[0.3, 0.1]", "[0.1, 0.1, 0.3]", "two values are 0.1 in their first 6 digits"),
+        ("[0.3, 0.1]", "[0.1000001, 0.1, 0.3]", "two values are 0.1 in their first 6 digits"),
+        ("[0.3, 0.1]", '[0.3, "0.1"]', "must be of one kind"),
+        ("[0.3, 0.1]", "0.3", "values=0.3 must be a list"),
+        ("[0.3, 0.1]", "[]", "values is empty"),
+        ("held_out = 50", "held_out = 0", "held_out=0 must be a number of training images"),
+        ("held_out = 50", 'held_out = "50"', "held_out='50' must be a number"),
+        ('"learning_rate"', '"held_out"', "setting='held_out' cannot be chosen"),
+        ("levels = [0, 1]", "learning_rate = 1.0", "arm '01': learning_rate is what .choose"),
+        ("epochs = 3", "learning_rate = 1.0", r"\[finals\]: learning_rate is what .choose"),
+        ("levels = [0, 1]", "epochs = 1", "arm '01': epochs would be another in the finals"),
+        (
+            "[[tests]]",
+            '[[tests]]\nkind = "peak"\nsays = "x"\nsetting = "epochs"\nvalue = 1\nphase = "final"\n'
+            "[[tests]]",
+            "leave out phase='final'",
+        ),
+    ],
+)
+def test_what_cannot_be_chosen(tmp_path, old, new, message):
+    text = TINY + CHOOSE
+    assert old in text
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path, text.replace(old, new, 1))
+
+
+def test_epochs_can_be_chosen(tmp_path):
+    text = (TINY + CHOOSE[: CHOOSE.index("[finals]")]).replace('"learning_rate"', '"epochs"')
+    study = written(tmp_path, text.replace("[0.3, 0.1]", "[1, 3]"))
+    rows = [row for run in study.runs() for row in rows_of(run, 0.1 * run.recipe.epochs)]
+    assert {arm: value for arm, (_, value, _) in choose(study, rows).items()} == {"pm1": 3, "01": 3}
+    assert {run.recipe.epochs for run in study.runs(rows) if run.phase == "main"} == {3}
 
 
 def test_choice_is_the_best_on_held_out_images(tmp_path):

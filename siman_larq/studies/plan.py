@@ -241,14 +241,15 @@ def choose(study: Study, rows: Rows) -> Chosen:
     if study.choice is None:
         return {arm.name: ("", None, math.nan) for arm in study.arms}
     found = by_run(rows)
-    trials: dict[str, dict[str, list[Rows]]] = {}
+    trials: dict[str, dict[str, list[PlannedRun]]] = {}
     for run in study._trials():
-        own = trials.setdefault(run.arm, {}).setdefault(run.setting, [])
-        own.append(found.get(run[:4], []))
+        trials.setdefault(run.arm, {}).setdefault(run.setting, []).append(run)
     chosen: Chosen = {}
     for arm, by_value in trials.items():
-        epochs = study.recipe_of(arm).epochs
-        scores = [mean_accuracy(runs, epochs) for runs in by_value.values()]
+        scores = [
+            mean_accuracy((found.get(run[:4], []) for run in own), own[0].recipe.epochs)
+            for own in by_value.values()
+        ]
         means = [score for score in scores if score is not None]
         if len(means) == len(scores):
             best = means.index(max(means))

@@ -1,5 +1,6 @@
 """Reads a study's TOML file; what is wrong with it is one sentence, before anything runs."""
 
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from siman_larq.choices import check_choice
-from siman_larq.studies.plan import Study
+from siman_larq.studies.forecast import steps_per_epoch
+from siman_larq.studies.plan import PlannedRun, Study, as_text
 from siman_larq.studies.rows import Row
 from siman_larq.studies.tables import Arm, Choice, Finals, Test
 from siman_larq.training.recipe import Recipe
@@ -28,6 +30,16 @@ _KINDS = {
     "predicted": ("arm", "value"),
 }
 _HELD_OUT = 5000
+# What a choice itself decides, or what ties an arm to another.
+_NOT_CHOSEN = ("held_out", "test_examples", "teacher")
+# Of keys wherever they are; of recipes' settings Recipe itself knows.
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("title", "claim", "test", "reference", "combine", "name", "best_of"), str),
+    **dict.fromkeys(("recipe", "choose", "finals"), dict),
+    **dict.fromkeys(("arms", "tests", "values"), list),
+    **{field.name: field.type for field in fields(Test)},
+}
+_CALLED = {str: "a text", float: "a finite number", dict: "a table", list: "a list"}
 
 
 def read(path: Path) -> Study:
@@ -61,6 +73,8 @@ def _study(path: Path, given: dict[str, Any]) -> Study:
     recipe = given["recipe"]
     _check_keys("[recipe]", recipe, ("train_examples",), _SETTINGS)
     arms = tuple(_arm(table) for table in given["arms"])
+    if not arms:
+        raise ValueError("arms is empty; give at least one [[arms]].")
     names = [arm.name for arm in arms]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"two arms have the name {min(twice)!r}; give each its own.")
@@ -85,18 +99,37 @@ def _study(path: Path, given: dict[str, Any]) -> Study:
         except (ValueError, TypeError) as error:
             raise ValueError(f"arm {arm.name!r}: {error}") from error
     _check_teachers(study, names)
+    _check_choice(study)
     if study.combine:
         _check_combine(study, names)
     _check_finals(study, names)
     for test in study.tests:
         _check_test(study, test, names)
-    study.runs(is_forecast=True)
+    for run in study.runs(is_forecast=True):
+        _check_run(run)
     return study
+
+
+def _check_run(run: PlannedRun) -> None:
+    """Refuses what would fail only after other runs have been made."""
+    place, recipe = f"arm {run.arm!r}", run.recipe
+    if type(recipe.train_examples) is not int or recipe.train_examples < 1:
+        given = recipe.train_examples
+        raise ValueError(f"{place}: train_examples={given!r} must be a number from 1.")
+    try:
+        steps_per_epoch(recipe)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+    if recipe.strategy == "multiworker":
+        raise ValueError(
+            f"{place}: strategy='multiworker' puts several machines to one run, and a study gives "
+            "each its own; leave it out, and use --shard."
+        )
 
 
 def _arm(table: dict[str, Any]) -> Arm:
     _check_keys("[[arms]]", table, ("name",), _SETTINGS)
-    if not re.fullmatch(r"[\w.-]+", str(table["name"])):
+    if not re.fullmatch(r"[\w.-]+", table["name"]):
         raise ValueError(
             f"[[arms]]: name={table['name']!r} becomes a folder's; use letters, digits and _.-"
         )
@@ -106,15 +139,28 @@ def _arm(table: dict[str, Any]) -> Arm:
 def _choice(table: dict[str, Any]) -> Choice:
     _check_keys("[choose]", table, ("setting", "values", "seeds"), ("held_out",))
     _check_setting("[choose]", table["setting"])
-    if not table["values"]:
+    if table["setting"] in _NOT_CHOSEN:
+        raise ValueError(f"[choose]: setting={table['setting']!r} cannot be chosen; use another.")
+    try:
+        values = tuple(sorted(table["values"]))
+    except TypeError:
+        raise ValueError(f"[choose]: values={table['values']!r} must be of one kind.") from None
+    if not values:
         raise ValueError("[choose]: values is empty; give at least one value.")
-    held_out = table.get("held_out", _HELD_OUT)
-    if not held_out > 0:
+    texts = [as_text(value) for value in values]
+    if twice := {text for text in texts if texts.count(text) > 1}:
         raise ValueError(
-            f"[choose]: held_out={held_out} would choose on the test images; use at least 1."
+            f"[choose]: two values are {min(twice)} in their first 6 digits, by which rows and "
+            "folders know them; leave one of them out."
+        )
+    held_out = table.get("held_out", _HELD_OUT)
+    if type(held_out) is not int or held_out < 1:
+        raise ValueError(
+            f"[choose]: held_out={held_out!r} must be a number of training images from 1, so that "
+            "nothing is chosen on test images."
         )
     seeds = _seeds("[choose] seeds", table["seeds"])
-    return Choice(table["setting"], tuple(sorted(table["values"])), seeds, held_out)
+    return Choice(table["setting"], values, seeds, held_out)
 
 
 def _finals(table: dict[str, Any]) -> Finals:
@@ -137,6 +183,20 @@ def _check_teachers(study: Study, names: list[str]) -> None:
             )
         if study.choice:
             raise ValueError(f"arm {arm!r}: teacher does not go with [choose]; leave one out.")
+
+
+def _check_choice(study: Study) -> None:
+    """Refuses what the choice would put its own in place of."""
+    if not study.choice:
+        return
+    setting = study.choice.setting
+    places = [(f"arm {arm.name!r}", arm.settings) for arm in study.arms]
+    places += [("[finals]", study.finals.settings)] if study.finals else []
+    for place, settings in places:
+        if setting in settings:
+            raise ValueError(
+                f"{place}: {setting} is what [choose] chooses for every arm; leave it out there."
+            )
 
 
 def _check_combine(study: Study, names: list[str]) -> None:
@@ -170,6 +230,14 @@ def _check_finals(study: Study, names: list[str]) -> None:
         _check_setting("[finals] best_of", study.finals.best_of)
         if not study.choice:
             raise ValueError("[finals]: best_of needs held-out images, that is a [choose].")
+    is_any = study.finals.best_of or study.combine
+    ending = {*names} if is_any else {*study.finals.arms, *study.teachers}
+    for arm in study.arms:
+        if arm.name in ending and (both := [*study.finals.settings.keys() & arm.settings.keys()]):
+            raise ValueError(
+                f"arm {arm.name!r}: {min(both)} would be another in the finals, by [finals]; leave "
+                "it out in one of the two."
+            )
 
 
 def _test(table: dict[str, Any]) -> Test:
@@ -193,6 +261,8 @@ def _check_test(study: Study, test: Test, names: list[str]) -> None:
             f"{', '.join(Row.figures())}."
         )
     if test.kind == "peak":
+        if test.phase == "final":
+            raise ValueError("[[tests]]: a peak is one over all arms; leave out phase='final'.")
         _check_setting("[[tests]]", test.setting)
         values = [getattr(study.recipe_of(name), test.setting) for name in names]
         if len({v for v in values if isinstance(v, (int, float))}) < max(3, len(values)):
@@ -213,6 +283,8 @@ def _check_test(study: Study, test: Test, names: list[str]) -> None:
 def _check_keys(
     place: str, table: dict[str, Any], needed: tuple[str, ...], further: tuple[str, ...]
 ) -> None:
+    if not isinstance(table, dict):
+        raise ValueError(f"{place} must be a table; it is {table!r}.")
     for key in table:
         if key not in needed + further:
             known = ", ".join([*needed, *further])
@@ -220,6 +292,16 @@ def _check_keys(
     for key in needed:
         if key not in table:
             raise ValueError(f"{place} lacks the key {key!r}.")
+    for key in table.keys() & _TYPES.keys():
+        _check_type(place, key, table[key])
+
+
+def _check_type(place: str, key: str, value: Any) -> None:
+    kind = _TYPES[key]
+    is_number = type(value) in (int, float) and math.isfinite(value)
+    if not (is_number if kind is float else isinstance(value, kind)):
+        cure = f"; write [[{key}]]" if kind is list and isinstance(value, dict) else ""
+        raise ValueError(f"{place}: {key}={value!r} must be {_CALLED[kind]}{cure}.")
 
 
 def _check_setting(place: str, name: str) -> None:
