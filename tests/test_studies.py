@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shallow
+import tensorflow as tf
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -323,7 +324,12 @@ def test_epochs_can_be_chosen(tmp_path):
     study = written(tmp_path, text.replace("[0.3, 0.1]", "[1, 3]"))
     rows = [row for run in study.runs() for row in rows_of(run, 0.1 * run.recipe.epochs)]
     assert {arm: value for arm, (_, value, _) in choose(study, rows).items()} == {"pm1": 3, "01": 3}
-    assert {run.recipe.epochs for run in study.runs(rows) if run.phase == "main"} == {3}
+    runs = study.runs(rows)
+    assert {run.recipe.epochs for run in runs if run.phase == "main"} == {3}
+    write_rows(study.results / "epochs.csv", [row for run in runs for row in rows_of(run, 0.5)])
+    write_report(study, NOTHING)
+    # Of [recipe], which no run has.
+    assert "epochs 2" not in (study.results / "report.md").read_text()
 
 
 def test_choice_is_the_best_on_held_out_images(tmp_path):
@@ -812,6 +818,46 @@ def test_runs_are_made_once(tmp_path, monkeypatch):
     shutil.rmtree(study.results)
     with pytest.raises(ValueError, match=r"another recipe.*batch_size=16, not 8"):
         carry_out(changed, output, Selection())
+
+
+def test_a_strategy_is_that_of_the_recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "resnet20", shallow.network)
+    used = []
+    monkeypatch.setattr(making, "train", lambda *given: used.append(given[3]))
+    study = written(tmp_path, TINY.replace("levels = [0, 1]", 'strategy = "mirrored"'))
+    carry_out(study, tmp_path / "runs", Selection(seeds=[0]))
+    assert [isinstance(strategy, tf.distribute.MirroredStrategy) for strategy in used] == [0, 1]
+
+
+@pytest.mark.parametrize(("model", "rate"), [("BinaryAlexNet", "0.005"), ("BiRealNet", "")])
+def test_learning_rates_are_those_of_the_training(tmp_path, model, rate):
+    """Not the official ones, where Larq Zoo has others, or sets them within the optimizer."""
+    zoo = f'style = "zoo"\nmodel = "{model}"\nimage_size = 64'
+    study = written(tmp_path, TINY.replace("levels = [0, 1]", zoo))
+    run = study.runs()[-1]
+    folder = folder_of(study, run, tmp_path)
+    folder.mkdir(parents=True)
+    run.recipe.save(folder / "recipe.json")
+    lines = [f"{epoch},1,0.5,{rate}" for epoch in range(2)]
+    (folder / "history.csv").write_text("\n".join(["epoch,loss,val_accuracy,lr", *lines]) + "\n")
+    rates = [row.learning_rate for row in making.rows_of(study, run, tmp_path)]
+    assert rates == pytest.approx([float(rate or "nan")] * 2, nan_ok=True)
+
+
+def test_forecast_takes_no_measure_of_other_runs(study, tmp_path):
+    recipe = study.runs()[0].recipe
+    for name, own, header in (
+        ("whole", replace(recipe, train_examples=None), "epoch,seconds"),
+        ("old", recipe, "epoch,loss"),
+        ("ours", recipe, "epoch,seconds"),
+    ):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        own.save(folder / "recipe.json")
+        (folder / "history.csv").write_text(f"{header}\n0,1\n")
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "recipe.json").write_text("{}")
+    assert "(median of 1 epochs in" in forecast(study, tmp_path, Selection())
 
 
 def test_missing_runs_are_those_without_rows(study, tmp_path):

@@ -8,7 +8,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from siman_larq import data
 from siman_larq.files import write_atomically
 from siman_larq.studies.plan import PHASES, PlannedRun, Study, choose
 from siman_larq.studies.rows import Key, Row, Rows, merged, read_rows
@@ -28,7 +27,7 @@ from siman_larq.training.machine import machine
 from siman_larq.training.progress import say
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.report import keep_model
-from siman_larq.training.run import create, train
+from siman_larq.training.run import Run, create, train
 
 __all__ = [
     "Selection",
@@ -149,8 +148,8 @@ def rows_of(study: Study, run: PlannedRun, output: Path) -> list[Row]:
 
 def _row(run: PlannedRun, folder: Path, values: dict[str, str]) -> Row:
     epoch = int(values["epoch"])
+    values = {"learning_rate": values.get("lr", ""), **values}  # Keras' name
     figures = {name: float(values[name]) for name in Row.figures() if values.get(name)}
-    figures.setdefault("learning_rate", run.recipe.learning_rate_at(epoch))
     known: dict[str, Any] = {"machine": _machine_of(folder), **figures}
     return Row(*run[:4], epoch, **known)
 
@@ -260,7 +259,7 @@ def _train_in(folder: Path, recipe: Recipe, output: Path, is_teacher: bool) -> b
             say(f"{folder}: {epochs_done(folder)} of {recipe.epochs} epochs done.")
             same_images(folder, made.images, is_chief=True)
             write_atomically(folder / _MACHINE, machine() + "\n")
-            model = _train(recipe, folder, made.images)
+            model = _train(made, folder)
             if is_teacher and model is not None:
                 keep_model(folder, model, made.images)
     except FolderBusyError:
@@ -269,9 +268,9 @@ def _train_in(folder: Path, recipe: Recipe, output: Path, is_teacher: bool) -> b
     return True
 
 
-def _train(recipe: Recipe, folder: Path, images: data.ImageSource) -> tf.keras.Model | None:
+def _train(run: Run, folder: Path) -> tf.keras.Model | None:
     try:
-        return train(recipe, folder, images)
+        return train(run.recipe, folder, run.images, run.strategy)
     except FloatingPointError as error:
         # It would diverge again; the study goes on without it and says so.
         say(str(error))

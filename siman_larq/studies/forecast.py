@@ -1,5 +1,6 @@
 """How long the runs of a study take."""
 
+import contextlib
 import statistics
 from pathlib import Path
 
@@ -62,10 +63,13 @@ def _seconds_per_step(recipe: Recipe, output: Path) -> tuple[float, str]:
     """Seconds of a training step, with its share of the tests, and how they are known."""
     measured = []
     for path in output.glob(f"*/*/{RECIPE}"):
-        kept = Recipe.load(path)
-        if (kept.model, kept.batch_size) == (recipe.model, recipe.batch_size):
-            rows = history_of(path.parent)
-            measured += [float(r["seconds"]) / steps_per_epoch(kept) for r in rows if r["seconds"]]
+        # Other runs than those of studies may lie there, also of other versions.
+        with contextlib.suppress(ValueError):
+            kept = Recipe.load(path)
+            same = (kept.model, kept.batch_size) == (recipe.model, recipe.batch_size)
+            if same and kept.train_examples:
+                seconds = [row.get("seconds") for row in history_of(path.parent)]
+                measured += [float(s) / steps_per_epoch(kept) for s in seconds if s]
     if measured:
         return statistics.median_low(measured), f"median of {len(measured)} epochs in {output}"
     return _SECONDS_PER_STEP, "ResNet-20 at batch 128 on two CPU cores; nothing was measured here"

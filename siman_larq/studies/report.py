@@ -188,7 +188,8 @@ def _of_phase(found: Findings, phase: str, arms: Iterable[ArmFigures]) -> list[s
     given = dict(study.recipe) | (
         dict(study.finals.settings) if phase == "final" and study.finals else {}
     )
-    budget = ", ".join(f"{name} {value}" for name, value in given.items())
+    chosen = study.choice.setting if study.choice else ""
+    budget = ", ".join(f"{name} {value}" for name, value in given.items() if name != chosen)
     tested = "held-out training images" if given.get("held_out") else "the test images"
     lines = [
         f"## {_PHASES[phase]}: accuracy on {tested}, %",
