@@ -19,7 +19,7 @@ from scipy import stats
 
 from siman_larq import models
 from siman_larq.studies import carry_out as making
-from siman_larq.studies import statistics
+from siman_larq.studies import pictures, statistics
 from siman_larq.studies.carry_out import Selection, carry_out, collected, folder_of, planned
 from siman_larq.studies.findings import find
 from siman_larq.studies.forecast import forecast
@@ -125,11 +125,22 @@ def test_difference_is_a_paired_t_test():
     assert min(0.5, found.low) <= found.bootstrap_low < 1 < found.bootstrap_high <= 1.5
 
 
-@pytest.mark.parametrize(("second", "p"), [([1.0, 2.0, 3.0], 1), ([0.5, 1.5, 2.5], 0)])
-def test_differences_without_spread(second, p):
-    found = statistics.difference([1.0, 2.0, 3.0], second)
-    assert (found.p, found.bootstrap_low) == (p, found.mean)
-    assert statistics.equivalence([1.0, 2.0, 3.0], second, 0.5).p == (found.mean >= 0.5)
+def test_differences_without_spread():
+    """Of accuracies of a few hundred images two differences are often equal by chance."""
+    first = [0.1 + 0.2] * 3 + [2.0, 3.0, 4.0]
+    same = statistics.difference(first, [0.3] * 3 + [2.0, 3.0, 4.0])
+    assert (same.p, same.low, same.high) == pytest.approx((1, 0, 0))
+    second = [x - 0.5 for x in first]
+    few, many = (statistics.difference(first[:n], second[:n]) for n in (2, 6))
+    assert (few.p, many.p) == (0.5, 2 * 0.5**6)
+    assert math.isnan(few.low)
+    assert (many.low, many.bootstrap_high) == pytest.approx((0.5, 0.5))
+    assert statistics.equivalence(first[:2], second[:2], 0.6).p == 0.25
+    assert statistics.equivalence(first, second, 0.6).p == 0.5**6
+    assert statistics.equivalence(first, second, 0.4).p == 1
+    assert statistics.equivalence(first, second, 0.4).low > 0.4
+    assert math.isnan(statistics.equivalence(first[:2], second[:2], 0.4).low)
+    assert all(map(math.isnan, statistics.predicted([0.8, 0.8])))
 
 
 def test_equivalence_is_two_one_sided_tests():
@@ -685,6 +696,26 @@ def test_verdicts_also_against_the_claim(study, second, better, equal):
     assert max(pictures.values()) < 100_000
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_has_no_spread_is_not_shown(tmp_path, seeds):
+    text = TINY.replace("seeds = [0, 1, 2]", f"seeds = {[*range(seeds)]}")
+    study = written(tmp_path, text)
+    said, _ = report_of(study, {"pm1": [0.8] * seeds, "01": [0.7] * seeds})
+    said = said.splitlines()[:3]
+    assert [line.partition(":")[0] for line in said] == ["not shown"] * 3
+    assert all(f" at {seeds} seeds, without a spread to judge by." in line for line in said)
+
+
+def test_a_peak_of_as_many_runs_as_it_has_parameters(tmp_path):
+    arms = "".join(f'[[arms]]\nname = "{x}"\nthreshold = {x}\n' for x in (0.4, 0.5, 0.6))
+    peak = '[[tests]]\nkind = "peak"\nsays = "a half"\nsetting = "threshold"\nvalue = 0.5\n'
+    text = TINY[: TINY.index("[[arms]]")].replace("[0, 1, 2]", "[0]") + arms + peak
+    study = written(tmp_path, text)
+    said, _ = report_of(study, {"0.4": [0.7], "0.5": [0.8], "0.6": [0.7]})
+    assert said.startswith("not shown: a half; one seed of three arms leaves nothing over")
+    assert (study.results / "threshold.png").is_file()
+
+
 def test_missing_and_diverged_runs_are_said(study):
     _, text = report_of(study, {"pm1": [0.80, 0.81, 0.83], "01": [0.6, 0.6, 0.6]}, seeds=(0, 1))
     assert "2 of its 6 runs are missing" in text
@@ -731,6 +762,18 @@ def test_rows_of_other_settings_are_refused(study, tmp_path):
         (study.results / "settings.json").write_text(damaged)
         with pytest.raises(ValueError, match=r"settings\.json is damaged"):
             write_report(more, NOTHING)
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_reports_of_the_project_are_made_again(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "_save", lambda *_: None)
+    study, kept = read(Path(shutil.copy(path, tmp_path))), STUDIES / "results" / path.stem
+    study.results.mkdir(parents=True)
+    for name in ("epochs.csv", "settings.json"):
+        shutil.copy(kept / name, study.results)
+    write_report(study, NOTHING)
+    for name in ("report.md", "epochs.csv", "settings.json"):
+        assert (study.results / name).read_text() == (kept / name).read_text()
 
 
 def test_nothing_to_report(study):

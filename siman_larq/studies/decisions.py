@@ -15,6 +15,7 @@ __all__ = ["Decision", "decide", "peak_of", "unit_of"]
 
 _SIGNIFICANT = 0.05
 _HOLDS, _FAILS, _NOT_SHOWN, _OPEN = "holds", "does not hold", "not shown", "not decided"
+_NO_SPREAD = "without a spread to judge by"
 Arms = Mapping[str, ArmFigures]
 
 
@@ -99,11 +100,14 @@ def _greater(test: Test, difference: statistics.Difference | str, p: float) -> D
     verdict = _NOT_SHOWN
     if p < _SIGNIFICANT:
         verdict = _HOLDS if difference.mean > 0 else _FAILS
-    because = (
-        f"{test.arm} against {test.than}: {scale * difference.mean:+.2f}{unit} "
-        f"({scale * difference.low:+.2f} to {scale * difference.high:+.2f}), {_p(p)} after Holm, "
-        f"{difference.pairs} seeds"
-    )
+    because = f"{test.arm} against {test.than}: {scale * difference.mean:+.2f}{unit} "
+    if math.isnan(difference.low):
+        because += f"at {difference.pairs} seeds, {_NO_SPREAD}"
+    else:
+        because += (
+            f"({scale * difference.low:+.2f} to {scale * difference.high:+.2f}), {_p(p)} after "
+            f"Holm, {difference.pairs} seeds"
+        )
     figures = {name: getattr(difference, name) for name in ("mean", "low", "high", "p")}
     return Decision(test.says, verdict, because, {**figures, "p_holm": p})
 
@@ -119,11 +123,14 @@ def _equivalent(test: Test, arms: Arms) -> Decision:
         verdict = _HOLDS
     elif found.low > test.margin or found.high < -test.margin:
         verdict = _FAILS
-    because = (
-        f"{test.arm} against {test.than}: {scale * found.mean:+.2f}{unit} (90 % interval "
-        f"{scale * found.low:+.2f} to {scale * found.high:+.2f}), margin "
-        f"{scale * test.margin:g}{unit}, {_p(found.p)}, {len(first)} seeds"
-    )
+    because = f"{test.arm} against {test.than}: {scale * found.mean:+.2f}{unit} "
+    if math.isnan(found.low):
+        because += f"at {len(first)} seeds, {_NO_SPREAD}"
+    else:
+        because += (
+            f"(90 % interval {scale * found.low:+.2f} to {scale * found.high:+.2f}), margin "
+            f"{scale * test.margin:g}{unit}, {_p(found.p)}, {len(first)} seeds"
+        )
     figures = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.p}
     return Decision(test.says, verdict, because, {**figures, "margin": test.margin})
 
@@ -134,6 +141,9 @@ def _predicted(test: Test, arms: Arms) -> Decision:
     values = [*arms[test.arm].last(test.figure).values()]
     low, high = statistics.predicted(values)
     scale, unit = unit_of(test.figure)
+    if math.isnan(low):
+        because = f"{test.arm} gave {scale * values[0]:.2f} at {len(values)} seeds, {_NO_SPREAD}"
+        return Decision(test.says, _NOT_SHOWN, because, {"value": test.value})
     because = (
         f"the 95 % interval of one more run of {test.arm} is {scale * low:.2f} to "
         f"{scale * high:.2f}{unit}, {len(values)} seeds; the other run gave {scale * test.value:g}"
@@ -159,6 +169,9 @@ def _peak(study: Study, test: Test, arms: Arms) -> Decision:
         lacking = sum(len(arm.planned) - len(arm.final) for arm in arms.values())
         return Decision(test.says, _OPEN, f"{lacking} runs are missing or diverged", {})
     fit = fitted[1]
+    if math.isnan(fit.deviation):
+        because = "one seed of three arms leaves nothing over to judge the quadratic by"
+        return Decision(test.says, _NOT_SHOWN, because, {})
     if not math.isfinite(fit.low):
         return Decision(test.says, _NOT_SHOWN, "the quadratic has no significant peak", {})
     verdict = _HOLDS if fit.low <= test.value <= fit.high else _FAILS

@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 _CONFIDENCE = 0.95
+_SIGNIFICANT = 0.05
 _NO_SPREAD = 1e-12  # but rounding
 
 
@@ -50,7 +51,7 @@ class Difference:
         mean: Mean difference.
         low: Lower end of the 95 % t-interval.
         high: Upper end.
-        p: Of the two-sided paired t-test.
+        p: Of the two-sided paired t-test; of differences that are all equal, of the sign test.
         bootstrap_low: Lower end of the 95 % bootstrap interval (BCa).
         bootstrap_high: Upper end.
     """
@@ -66,7 +67,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided paired t-tests.
+    """Two one-sided paired t-tests; of differences that are all equal, sign tests.
 
     # Attributes
         mean: Mean difference.
@@ -89,7 +90,8 @@ class Peak:
         best: Its peak; NaN if it has none.
         low: Lower end of the 95 % interval, after Fieller; minus infinity if it has none.
         high: Upper end.
-        deviation: Standard deviation of what is left over, of the degrees of freedom.
+        deviation: Standard deviation of what is left over, of the degrees of freedom; NaN without
+            any, where the interval has no ends.
         lack_of_fit_p: Of the F-test of the quadratic against a mean of its own at each place; a
             small one says that the curve is no quadratic.
         coefficients: Of 1, x and x squared, for the mean seed.
@@ -114,8 +116,13 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def predicted(values: Sequence[float]) -> tuple[float, float]:
-    r"""The 95 % interval of one more value: \\(\bar x \pm t s \sqrt{1 + 1/n}\\)."""
+    r"""The 95 % interval of one more value: \\(\bar x \pm t s \sqrt{1 + 1/n}\\).
+
+    NaN of values without spread, which say nothing of it.
+    """
     about = mean(values)
+    if not about.deviation > _NO_SPREAD:
+        return np.nan, np.nan
     reach = (about.high - about.mean) * np.sqrt(len(values) + 1)
     return float(about.mean - reach), float(about.mean + reach)
 
@@ -132,13 +139,22 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
     """
     x, y = np.asarray(first, float), np.asarray(second, float)
     about = mean(x - y)
-    if len(x) < 2 or about.deviation < _NO_SPREAD:
-        # Without spread nothing can be tested: equal runs are equal, and others differ surely.
-        p = np.nan if len(x) < 2 else float(about.mean == 0)
-        return Difference(len(x), about.mean, about.low, about.high, p, about.low, about.high)
+    if not about.deviation > _NO_SPREAD:
+        is_equal = abs(about.mean) < _NO_SPREAD
+        p = 1.0 if is_equal else 2 * _equal_signs(len(x))
+        end = about.mean if len(x) > 1 and (is_equal or p < _SIGNIFICANT) else np.nan
+        return Difference(len(x), about.mean, end, end, p if len(x) > 1 else np.nan, end, end)
     low, high = _bootstrap(x - y)
     p = float(stats.ttest_rel(x, y).pvalue)
     return Difference(len(x), about.mean, about.low, about.high, p, low, high)
+
+
+def _equal_signs(count: int) -> float:
+    """The probability of as many equal signs, one-sided.
+
+    Few accuracies of few images are equal by chance, and a t-test takes that for certainty.
+    """
+    return 0.5**count
 
 
 def _bootstrap(differences: np.ndarray) -> tuple[float, float]:
@@ -164,9 +180,11 @@ def equivalence(first: Sequence[float], second: Sequence[float], margin: float) 
     """
     x = np.asarray(first, float) - np.asarray(second, float)
     about = mean(x)
-    if len(x) < 2 or about.deviation < _NO_SPREAD:
-        p = np.nan if len(x) < 2 else float(abs(about.mean) >= margin)
-        return Equivalence(about.mean, about.low, about.high, p)
+    if not about.deviation > _NO_SPREAD:
+        by_chance = _equal_signs(len(x))
+        end = about.mean if by_chance < _SIGNIFICANT else np.nan
+        p = by_chance if abs(about.mean) < margin else 1.0
+        return Equivalence(about.mean, end, end, p if len(x) > 1 else np.nan)
     above = stats.ttest_1samp(x, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(x, margin, alternative="less").pvalue
     low, high = stats.ttest_1samp(x, 0).confidence_interval(0.9)
@@ -212,10 +230,10 @@ def peak(x: Sequence[float], y: np.ndarray) -> Peak:
     (b, c), *_ = np.linalg.lstsq(design, target, rcond=None)
     left = target - design @ (b, c)
     freedom = y.size - seeds - 2
-    variance = left @ left / freedom
+    variance = left @ left / freedom if freedom else np.nan
     covariance = variance * np.linalg.inv(design.T @ design)
     best = -b / (2 * c) if c < 0 else np.nan
-    low, high = _fieller(b, c, covariance, freedom)
+    low, high = _fieller(b, c, covariance, freedom) if freedom else (-np.inf, np.inf)
     offset = y.mean() - columns.mean(axis=0) @ (b, c)
     raw = (offset - b * middle + c * middle**2, b - 2 * c * middle, c)
     return Peak(
