@@ -15,6 +15,7 @@ import tensorflow as tf
 from siman_larq import SiMaNConv2D, data, order_statistics
 from siman_larq.studies import carry_out
 from siman_larq.studies.findings import find
+from siman_larq.studies.plan import PlannedRun
 from siman_larq.studies.reading import read
 from siman_larq.studies.rows import read_rows
 from siman_larq.studies.settings import settings_of
@@ -94,6 +95,49 @@ def test_a_recipe_that_is_trained_otherwise_is_refused(recipe):
     images = data.load("fashion_mnist_mini", train_examples=96, test_examples=100)
     with pytest.raises(ValueError, match="250"):
         Epoch(recipe, images)
+
+
+@pytest.fixture
+def bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(export.Bundle, "_program", lambda *_, **__: "p")
+    monkeypatch.setattr(export.Bundle, "_beginning", lambda *_: [])
+    made = export.Bundle(tmp_path / "bundle")
+    made._epochs["p"] = None
+    return made
+
+
+def added(bundle, arm, recipe):
+    bundle.add("s", PlannedRun("main", arm, recipe.seed, "", recipe))
+
+
+def test_a_bundle_has_the_images_of_all_its_runs(bundle):
+    recipe = recipe_for("fashion_mnist_mini", epochs=2, train_examples=96)
+    added(bundle, "a", recipe)
+    added(bundle, "b", dataclasses.replace(recipe, held_out=500, train_examples=None))
+    present = len(bundle._all["train_images"])
+    assert [job["count"] for job in bundle.jobs] == [96, present - 500]
+    with pytest.raises(ValueError, match="Two runs of 's' have the arm 'a' and the seed 0"):
+        added(bundle, "a", dataclasses.replace(recipe, kernel_rate=2.0))
+    for other, message in (
+        ({"test_examples": 250}, "a run with .*, test_examples=250.* are not among those of the"),
+        ({"test_examples": 250, "held_out": 500}, "without test_examples beside them"),
+        ({"held_out": len(bundle._all["test_images"]) + 1}, "no more held-out images than test"),
+        ({"held_out": present - 90}, "train_examples=96 and held_out=.* overlap"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            added(bundle, "c", dataclasses.replace(recipe, **other))
+    assert len(bundle.jobs) == 2
+
+
+def test_a_bundle_has_one_split_of_a_folder_of_pictures(bundle, tmp_path):
+    for i in range(20):
+        pixels = tf.fill([8, 8, 3], tf.cast(i, tf.uint8))
+        tf.io.write_file(f"{tmp_path}/{'ab'[i % 2]}/{i}.png", tf.io.encode_png(pixels))
+    shutil.rmtree(tmp_path / "bundle")
+    recipe = recipe_for(f"folder:{tmp_path}", epochs=2, batch_size=4)
+    added(bundle, "a", recipe)
+    with pytest.raises(ValueError, match=r"a run with dataset='folder:.*seed=1 are not among"):
+        added(bundle, "a", dataclasses.replace(recipe, seed=1))
 
 
 ONE = """

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import click
 import numpy as np
 import tensorflow as tf
-from compute import IMAGES
+from compute import IMAGES, images_of
 from epoch import Epoch
 from tqdm import tqdm
 
@@ -39,6 +39,17 @@ from siman_larq.studies.settings import check_settings, settings_of
 from siman_larq.training.network import build_model
 from siman_larq.training.recipe import Recipe
 from siman_larq.training.run import load_images
+
+_OF_IMAGES = (
+    "dataset",
+    "data_dir",
+    "image_size",
+    "train_examples",
+    "test_examples",
+    "held_out",
+    "skip_damaged",
+    "seed",
+)
 
 
 def program_of(epoch: Epoch) -> tuple[bytes, dict[str, Any]]:
@@ -85,15 +96,21 @@ class Bundle:
         self._beginnings: dict[Any, list[np.ndarray]] = {}
         self.jobs: list[dict[str, Any]] = []
         self._all: dict[str, np.ndarray] | None = None
+        self._counts: dict[Any, int] = {}
+        self._runs: set[Any] = set()
 
     def add(self, study: str, run: PlannedRun, keep: bool = False) -> None:
         """Adds a run, whose weights are kept if asked for."""
         recipe = run.recipe
-        if self._all is None:
-            whole = _in_memory(replace(recipe, train_examples=None, held_out=0))
-            self._all = {name: getattr(whole, name) for name in IMAGES}
+        if (study, *run[:4]) in self._runs:
+            raise ValueError(
+                f"Two runs of {study!r} have the arm {run.arm!r} and the seed {run.seed}, by which "
+                "their rows are known; export one of them into a bundle with rows of its own."
+            )
+        count = self._count(recipe)
+        self._runs.add((study, *run[:4]))
         first, epochs = recipe.real_epochs, recipe.epochs
-        names = [self._program(recipe, is_real=i < first) for i in range(epochs)]
+        names = [self._program(recipe, count, is_real=i < first) for i in range(epochs)]
         state = []
         for array in self._beginning(self._epochs[names[0]], recipe):
             key = hashlib.sha256(array.tobytes() + str(array.shape).encode()).hexdigest()[:16]
@@ -109,7 +126,7 @@ class Bundle:
                 **dict(zip(("phase", "arm", "seed", "setting"), run[:4], strict=True)),
                 "rates": [recipe.learning_rate_at(e) for e in range(epochs)],
                 "clips": clips,
-                "count": recipe.train_examples or len(self._all["train_images"]) - recipe.held_out,
+                "count": count,
                 "held_out": recipe.held_out,
                 "state": state,
                 "keep": keep,
@@ -118,10 +135,34 @@ class Bundle:
             }
         )
 
-    def _program(self, recipe: Recipe, is_real: bool) -> str:
+    def _count(self, recipe: Recipe) -> int:
+        """How many images it is trained on, which with those it is tested on are the bundle's."""
+        key = tuple(getattr(recipe, name) for name in _OF_IMAGES)
+        if key not in self._counts:
+            own = _in_memory(recipe)
+            if self._all is None:
+                whole = _in_memory(replace(recipe, train_examples=None, held_out=0))
+                self._all = {name: getattr(whole, name) for name in IMAGES}
+            job = {"held_out": recipe.held_out, "count": len(own.train_images)}
+            given = images_of(job, self._all)
+            tested = [images[: recipe.held_out or None] for images in given[2:]]
+            ours = [getattr(own, name) for name in IMAGES]
+            fits = len(given[2]) == len(self._all["test_images"])
+            if not fits or not all(map(np.array_equal, ours, [*given[:2], *tested])):
+                differ = ", ".join(f"{n}={v!r}" for n, v in zip(_OF_IMAGES, key, strict=True) if v)
+                raise ValueError(
+                    f"The images of a run with {differ} are not among those of the first run; "
+                    "export it into a bundle of its own, with no more held-out images than test "
+                    "images, and without test_examples beside them."
+                )
+            self._counts[key] = len(own.train_images)
+        return self._counts[key]
+
+    def _program(self, recipe: Recipe, count: int, is_real: bool) -> str:
         # Of no account for the program.
         plain = replace(
             recipe,
+            train_examples=count,
             seed=0,
             learning_rate=0.1,
             epochs=1000,
