@@ -1,7 +1,11 @@
 """Larq Zoo in SiMaN form: own quantizers for every kernel, the weights kept, 1-bit files."""
 
+import importlib
 import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import larq as lq
 import larq_zoo
@@ -148,6 +152,23 @@ def test_model(name):
     """The others are built once, to be converted."""
     levels = (0, 1) if name == "MeliusNet22" else (-1, 1)
     assert_siman_form(build(name, levels=levels), name, levels)
+
+
+def test_rows_of_another_version_are_made_again(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    table = importlib.import_module("zoo_table")
+    failed = subprocess.CompletedProcess([], 1, "", "no")
+    monkeypatch.setattr(table.subprocess, "run", lambda *_, **__: failed)
+    log = tmp_path / "log.jsonl"
+    monkeypatch.setattr(
+        sys, "argv", ["zoo_table.py", "--short", "--models", "XNORNet", f"--log={log}"]
+    )
+    table.main()
+    table.main()
+    assert len(log.read_text().splitlines()) == 2
+    monkeypatch.setattr(table, "package", lambda: "another")
+    table.main()
+    assert len(log.read_text().splitlines()) == 4
 
 
 @pytest.mark.slow

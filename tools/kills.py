@@ -10,7 +10,6 @@ counting. What went wrong is kept beside it.
 
 import contextlib
 import csv
-import hashlib
 import json
 import os
 import random
@@ -29,6 +28,7 @@ import click
 import larq_compute_engine  # noqa: F401  Imported once, not by every run.
 import shallow
 import tensorflow as tf
+from version import digest, package
 
 from siman_larq import models
 from siman_larq.training import Recipe, create
@@ -85,16 +85,6 @@ def fingerprint(folder: Path) -> dict[str, str]:
         if name.startswith(("model/", "optimizer/", "epochs_done/")):
             made[name] = digest(reader.get_tensor(name).tobytes())
     return made | {f"empty: {name}": "" for name in names if not (folder / name).stat().st_size}
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def package() -> str:
-    """A hash of the package, since counts of two versions do not add."""
-    files = sorted((Path(__file__).resolve().parents[1] / "siman_larq").rglob("*.py"))
-    return digest(b"".join(path.read_bytes() for path in files))
 
 
 def changes(folder: Path, process: int) -> Iterator[None]:

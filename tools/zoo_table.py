@@ -4,7 +4,7 @@
     python tools/zoo_table.py --side 64 --short  # without the stock models
 
 Each row is a process of its own, so that a crash (stock DoReFaNet's conversion has one) costs only
-that row. Rows that the log has already are not made again.
+that row. Rows that the log has already, of this version of the package, are not made again.
 
 Networks with random weights amplify rounding: LCE multiplies and adds where batch normalization
 was, in another order, and one sum in a million or so gets another sign, from which all layers after
@@ -29,6 +29,7 @@ import larq as lq
 import larq_compute_engine as lce
 import numpy as np
 import tensorflow as tf
+from version import package
 
 from siman_larq import convert, verify, zoo
 from siman_larq.conversion import operators
@@ -62,7 +63,8 @@ def main() -> None:
     arguments.log.parent.mkdir(parents=True, exist_ok=True)
     rows = {}
     if arguments.log.exists():
-        rows = {_key(row): row for row in map(json.loads, arguments.log.read_text().splitlines())}
+        logged = map(json.loads, arguments.log.read_text().splitlines())
+        rows = {_key(row): row for row in logged if row.get("package") == package()}
     kinds = ROWS[1:] if arguments.short else ROWS
     for model in arguments.models:
         for levels in kinds:
@@ -96,7 +98,8 @@ def _from_process(wanted: Row, log: Path) -> Row:
         made = {"error": f"died of {signal.Signals(-process.returncode).name}"}
     else:
         made = {"error": (process.stderr.strip().splitlines() or ["no message"])[-1]}
-    row = {**wanted, **made, "seconds": round(time.monotonic() - start)}
+    seconds = round(time.monotonic() - start)
+    row = {**wanted, **made, "package": package(), "seconds": seconds}
     with log.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row), file=sys.stderr, flush=True)
