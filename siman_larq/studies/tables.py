@@ -25,7 +25,7 @@ class Choice:
     """A hyper-parameter that each arm has chosen for it, on training images that are held out.
 
     # Attributes
-        setting: A field of `Recipe`.
+        setting: A field of `Recipe`, which neither arms nor finals set.
         values: What is tried, from the smallest.
         seeds: Seeds of the trials.
         held_out: How many of the last training images are tested on in place of the test images.
@@ -43,7 +43,8 @@ class Finals:
 
     # Attributes
         seeds: Their seeds.
-        settings: Fields of `Recipe` in which they differ from the other runs.
+        settings: Fields of `Recipe` in which they differ from the other runs; none that an arm of
+            theirs sets.
         arms: Which arms.
         best_of: In place of `arms`, a field of `Recipe`: of the arms that share a value of it, the
             one with the best accuracy on held-out images takes part.
@@ -69,7 +70,7 @@ class Test:
         arm: The arm of which it is said; in finals by `best_of`, that value.
         than: The arm that it is held against.
         figure: A column of epochs.csv, of which the last epoch counts.
-        phase: `"main"` or `"final"`.
+        phase: `"main"`, or `"final"`, which a peak has not.
         margin: In units of the figure; accuracies are between 0 and 1.
         setting: A field of `Recipe` that is a number in every arm.
         value: What the setting should be best at, or the figure of the other run.
