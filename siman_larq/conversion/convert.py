@@ -5,12 +5,12 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.choices import is_number
 from siman_larq._optional import require
 from siman_larq.conversion.binary import binary_layers, fits_one_bit, why_float
 from siman_larq.conversion.errors import ConversionError, SmallMapWarning
@@ -98,8 +98,7 @@ def convert(
             if samples is None
             else "convert: samples are for float_ops='int8' only; add it, or leave them out."
         )
-    is_number = isinstance(time_limit, Real) and not isinstance(time_limit, bool)
-    if not is_number or not time_limit > 0:
+    if not is_number(time_limit) or not time_limit > 0:
         raise ValueError(f"convert: time_limit={time_limit!r} must be above 0 seconds.")
     require("larq_compute_engine", extra="convert", purpose="convert")
     inputs = inputs_of(model)

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.choices import is_number
 from siman_larq._private import forget_gradients
 from siman_larq.conversion.comparison import Comparison, Kept, Report
 from siman_larq.conversion.errors import ConversionError
@@ -155,13 +155,11 @@ def _check_options(
     for name, value in (("batch_size", batch_size), ("num_threads", num_threads)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
             raise ValueError(f"verify: {name}={value!r}; give a whole number from 1 on.")
-    if tolerance is not None:
-        is_number = isinstance(tolerance, Real) and not isinstance(tolerance, bool)
-        if not is_number or not 0 <= tolerance < np.inf:
-            raise ValueError(
-                f"verify: tolerance={tolerance!r}; give a finite number from 0 on, relative to the "
-                "outputs' magnitude, or None for 1e-4."
-            )
+    if tolerance is not None and not (is_number(tolerance) and 0 <= tolerance < np.inf):
+        raise ValueError(
+            f"verify: tolerance={tolerance!r}; give a finite number from 0 on, relative to the "
+            "outputs' magnitude, or None for 1e-4."
+        )
     if runtime not in ("lce", "siman"):
         raise ValueError(f"verify: runtime={runtime!r}; 'lce' and 'siman' are known.")
     if layers and runtime != "siman":
