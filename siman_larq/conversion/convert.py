@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from siman_larq.choices import is_number
 from siman_larq._optional import require
+from siman_larq.choices import is_number
 from siman_larq.conversion.binary import binary_layers, fits_one_bit, why_float
 from siman_larq.conversion.errors import ConversionError, SmallMapWarning
 from siman_larq.conversion.flatbuffer import TFLiteFile, finished

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from siman_larq.choices import is_number
 from siman_larq._private import forget_gradients
+from siman_larq.choices import is_number
 from siman_larq.conversion.comparison import Comparison, Kept, Report
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.flatbuffer import TFLiteFile
