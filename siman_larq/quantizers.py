@@ -77,7 +77,7 @@ class SiMaNQuantizer(BaseQuantizer):
             ones for a filter of n weights without ties. `"angle"`: the k largest magnitudes for
             the k that maximises \\(S_k / \sqrt k\\), with \\(S_k\\) their sum, so that the angle
             between magnitudes and code is smallest; leave `PercentileClip` out then, since with
-            any clamp its codes end nearly all ones (9 to 10 points lower in a study). A number f
+            any clamp too many weights become ones (9 to 10 points lower in a study). A number f
             in (0, 1): \\(\lfloor f n \rfloor\\) ones (at least 1, at most n - 1), fewer when
             magnitudes tie.
         filter_axes: The axes of the kernel that tell filters apart. `None`: those of the layer

@@ -33,6 +33,8 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
 
     # Raises
         TypeError: for what is no Keras model.
+        ValueError: for a model that is not built.
+        FileNotFoundError: where there is no file.
         BinaryFileError: for a file that is damaged, was written by a newer version, or is none;
             naming the layer, where a layer has another name, class or shape, is missing or too
             many, or has a quantizer that gives other weights. The model is then unchanged.

@@ -49,7 +49,7 @@ def binarize(
     names and latent weights are kept, what is shared stays shared and what is frozen, frozen. A
     `BinarizeWarning` tells of all else that changes:
 
-    - Regularizers of binary kernels go: they drive the magnitude code below one bit of entropy.
+    - Regularizers of binary kernels go, as in the paper; see `siman_larq.check_no_l2`.
     - Layers with binary kernels on real inputs (first layers; LCE has no op for these) get real
       weights, as in the paper, without their quantizer and constraint. Inputs are real where
       neither the layer nor the one before it quantizes them.
@@ -191,8 +191,8 @@ class _Notes:
         if self.regularized:
             _warn(
                 f"Model {model!r}: the kernel regularizers of {', '.join(self.regularized)} are "
-                "left out, because penalties on latent weights drive the magnitude code below one "
-                "bit of entropy. Regularizers of other weights stay."
+                "left out, since the method trains latent weights without a penalty. Regularizers "
+                "of other weights stay."
             )
         if self.real:
             _warn(
