@@ -119,6 +119,7 @@ std::optional<FloatOp> mean(TfLiteContext* context, const Node& node, const Dims
   if (!axes) return {};
   for (int& axis : *axes) axis += axis < 0 ? rank : 0;
   std::sort(axes->begin(), axes->end());
+  if (axes->empty() || axes->front() < 1 || axes->back() >= rank) return {};
   Mean mean;
   mean.first = axes->front();
   mean.end = mean.first + static_cast<int>(axes->size());
@@ -126,7 +127,7 @@ std::optional<FloatOp> mean(TfLiteContext* context, const Node& node, const Dims
   for (std::size_t i = 0; i < axes->size(); ++i) {
     if ((*axes)[i] != mean.first + static_cast<int>(i)) return {};
   }
-  if (mean.first < 1 || mean.end > rank || mean.dims_of(input).size() < 2) return {};
+  if (mean.dims_of(input).size() < 2) return {};
   return mean;
 }
 

@@ -10,7 +10,11 @@ namespace {
 
 // Of the runtime's own ops those that may be taken, and those with parameters only where they are.
 std::string name_of(const TfLiteRegistration& registration, const TfLiteNode& node) {
-  if (registration.custom_name != nullptr) return registration.custom_name;
+  if (registration.custom_name != nullptr) {
+    // Somebody's own op may have the name of a built-in one, and has not its parameters.
+    const std::string name = registration.custom_name;
+    return name.compare(0, 3, "Lce") == 0 ? name : "";
+  }
   switch (registration.builtin_code) {
     case kTfLiteBuiltinRelu: return "RELU";
     case kTfLiteBuiltinReluN1To1: return "RELU_N1_TO_1";

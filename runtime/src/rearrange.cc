@@ -95,8 +95,8 @@ class PadOp final : public Op {
   Dims prepare(const std::vector<Dims>& inputs) override {
     const Dims& input = inputs[0];
     Dims output = input;
+    elements(name_, input);  // of so many, sizes do not overflow
     for (std::size_t i = 0; i < input.size(); ++i) output[i] += pad_.before[i] + pad_.behind[i];
-    elements(name_, input);
     size_ = elements(name_, output);
     set_axes(input, output, axes_);
     first_ = 0;

@@ -217,7 +217,11 @@ def _float_ops(rng: np.random.Generator) -> bytes:
     for key in ("padding", "fusedActivationFunction"):
         if key in values:
             values[key] = values[key] % 128
-    y = b.builtin(name, inputs, shape, kind, **values)
+    if rng.random() < 0.05:
+        y = b.tensor(shape, FLOAT)  # somebody's own op of that name
+        b.op(name, inputs, [y])
+    else:
+        y = b.builtin(name, inputs, shape, kind, **values)
     if rng.random() < 0.05:
         b.give_data(y)
     return b.build([x], [op.append(b, y), y][: int(rng.integers(1, 3))])
@@ -232,7 +236,7 @@ def _second(rng: np.random.Generator, b: Builder, name: str, shape, x: int) -> i
     if name == "MEAN":
         axes = rng.permutation(4)[: int(rng.integers(0, 5))] - 4 * rng.integers(2)
         if rng.random() < 0.1:
-            axes = rng.choice([-5, -1, 0, 1, 4, 2**31 - 1], 2)
+            axes = rng.choice([-5, -1, 0, 1, 4, 2**31 - 2, 2**31 - 1], int(rng.integers(1, 3)))
         return b.constant(axes.astype(np.int32))
     if name == "STRIDED_SLICE":
         return b.constant(rng.integers(0 if rng.random() < 0.9 else -2, 3, 4).astype(np.int32))

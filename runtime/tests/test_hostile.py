@@ -4,7 +4,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from siman_runtime import Interpreter
+from tflite_models import FLOAT, Builder, Convolution
+
+
+@pytest.mark.parametrize("axes", [[2**31 - 1], [2**31 - 2, 2**31 - 1], [-(2**31)]])
+def test_means_along_axes_that_are_none(axes):
+    b, op = Builder(), Convolution(height=4, width=4, channels=32, filters=32)
+    x = b.tensor(op.shape, FLOAT)
+    constant = b.constant(np.array(axes, np.int32))
+    y = b.builtin("MEAN", [x, constant], op.shape, "ReducerOptions", keepDims=True)
+    with pytest.raises((RuntimeError, ValueError)):
+        Interpreter(b.build([x], [op.append(b, y)]))
 
 
 @pytest.mark.slow

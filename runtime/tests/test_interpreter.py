@@ -345,6 +345,18 @@ def test_unknown_ops_of_others(name):
         Interpreter(b.build([x], [y]))
 
 
+@pytest.mark.parametrize("name", ["ADD", "MUL", "MEAN", "RELU", "PRELU", "PAD", "STRIDED_SLICE"])
+@pytest.mark.parametrize("fuse", ["0", "1"])
+def test_ops_of_others_with_names_of_built_in_ones(monkeypatch, fuse, name):
+    """They have other parameters, or none: they are not taken for those."""
+    monkeypatch.setenv("SIMAN_FUSE", fuse)
+    b = Builder()
+    x, y = b.tensor(OP.shape, FLOAT), b.tensor(OP.shape, FLOAT)
+    b.op(name, [x, b.constant(np.ones(OP.shape[-1], np.float32))], [y])
+    with pytest.raises(ModelError, match=f"has the op {name}, which neither"):
+        Interpreter(b.build([x], [OP.append(b, y)]))
+
+
 def test_threads_share_an_interpreter():
     """Between the inputs of one thread and its outputs no other one may come."""
     op = Convolution(height=24, width=24, channels=64, filters=64)
