@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from siman_runtime import Interpreter
 from tflite_models import FLOAT, Builder, Convolution
+
+from siman_runtime import Interpreter
 
 
 @pytest.mark.parametrize("axes", [[2**31 - 1], [2**31 - 2, 2**31 - 1], [-(2**31)]])
