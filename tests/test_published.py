@@ -138,6 +138,11 @@ def test_the_command_that_repeats_a_training(settings):
     assert again == recipe
 
 
+def test_a_training_that_no_command_repeats():
+    with pytest.raises(ValueError, match=r"momentum=0\.5 is no option of train-cifar, so no comm"):
+        command_of(recipe_for("fashion_mnist", momentum=0.5))
+
+
 def reported(recipe, folder, model, images, trained_on=None):
     """In place of `siman_larq.training.report.finish`, whose figures take their time."""
     (folder / "model.tflite").write_bytes(siman_larq.convert(model))

@@ -296,10 +296,21 @@ def _card(record: Published, size: int, kernel: str, notes: list[str]) -> str:
 
 
 def command_of(recipe: Recipe) -> str:
-    """The command that trains by a recipe."""
+    """The command that trains by a recipe.
+
+    # Raises
+        ValueError: for a recipe that no command gives.
+    """
     usual = recipe_for(recipe.dataset)
     words = ["siman-larq", "train-cifar"]
     known = {field.name for field in dataclasses.fields(Recipe)}
+    without = known - {option.name for option in train_cifar.params}
+    for name in sorted(without):
+        if getattr(recipe, name) != getattr(usual, name):
+            raise ValueError(
+                f"{name}={getattr(recipe, name)!r} is no option of train-cifar, so no command "
+                "could repeat the run; train without it."
+            )
     for option in train_cifar.params:
         if option.name not in known:
             continue
