@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from siman_larq.choices import is_number
 from siman_larq.conversion.flatbuffer import TFLiteFile, written
 from siman_larq.conversion.signature import inputs_of
 
@@ -132,7 +133,7 @@ def _check(
         if not isinstance(values, list) or len(values) not in (1, shape[-1]):
             cure = f"one value for each of the {shape[-1]} channels is needed in a list, or one"
             raise _refused(settings, name, f"{cure} for all")
-        if not all(_is_number(value) and least <= value <= _MOST for value in values):
+        if not all(is_number(value) and least <= value <= _MOST for value in values):
             raise _refused(settings, name, allowed)
     _check_pictures(settings, shape)
     names = settings.get("class_names", [])
@@ -147,7 +148,7 @@ def _check(
 
 def _check_pictures(settings: dict[str, Any], shape: list[int | None]) -> None:
     crop = settings.get("crop", 1.0)
-    if not _is_number(crop) or not 0 < crop <= 1:
+    if not is_number(crop) or not 0 < crop <= 1:
         raise _refused(settings, "crop", "a number above 0 and up to 1 is needed")
     if not isinstance(settings.get("is_grey", False), bool):
         raise _refused(settings, "is_grey", "true or false is needed")
@@ -161,7 +162,3 @@ def _check_pictures(settings: dict[str, Any], shape: list[int | None]) -> None:
 
 def _refused(settings: dict[str, Any], name: str, cure: str) -> ValueError:
     return ValueError(f"add_input_settings: {name}={settings.get(name)!r}; {cure}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

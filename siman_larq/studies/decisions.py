@@ -96,18 +96,10 @@ def _difference(test: Test, arms: Arms) -> statistics.Difference | str:
 def _greater(test: Test, difference: statistics.Difference | str, p: float) -> Decision:
     if isinstance(difference, str):
         return Decision(test.says, _OPEN, difference, {})
-    scale, unit = unit_of(test.figure)
     verdict = _NOT_SHOWN
     if p < _SIGNIFICANT:
         verdict = _HOLDS if difference.mean > 0 else _FAILS
-    because = f"{test.arm} against {test.than}: {scale * difference.mean:+.2f}{unit} "
-    if math.isnan(difference.low):
-        because += f"at {difference.pairs} seeds, {_NO_SPREAD}"
-    else:
-        because += (
-            f"({scale * difference.low:+.2f} to {scale * difference.high:+.2f}), {_p(p)} after "
-            f"Holm, {difference.pairs} seeds"
-        )
+    because = _gain(test, difference, difference.pairs, "", f"{_p(p)} after Holm")
     figures = {name: getattr(difference, name) for name in ("mean", "low", "high", "p")}
     return Decision(test.says, verdict, because, {**figures, "p_holm": p})
 
@@ -123,16 +115,26 @@ def _equivalent(test: Test, arms: Arms) -> Decision:
         verdict = _HOLDS
     elif found.low > test.margin or found.high < -test.margin:
         verdict = _FAILS
-    because = f"{test.arm} against {test.than}: {scale * found.mean:+.2f}{unit} "
-    if math.isnan(found.low):
-        because += f"at {len(first)} seeds, {_NO_SPREAD}"
-    else:
-        because += (
-            f"(90 % interval {scale * found.low:+.2f} to {scale * found.high:+.2f}), margin "
-            f"{scale * test.margin:g}{unit}, {_p(found.p)}, {len(first)} seeds"
-        )
+    judged = f"margin {scale * test.margin:g}{unit}, {_p(found.p)}"
+    because = _gain(test, found, len(first), "90 % interval ", judged)
     figures = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.p}
     return Decision(test.says, verdict, because, {**figures, "margin": test.margin})
+
+
+def _gain(
+    test: Test,
+    found: statistics.Difference | statistics.Equivalence,
+    seeds: int,
+    interval: str,
+    judged: str,
+) -> str:
+    """How an arm differs from the other, in words."""
+    scale, unit = unit_of(test.figure)
+    mean = f"{test.arm} against {test.than}: {scale * found.mean:+.2f}{unit}"
+    if math.isnan(found.low):
+        return f"{mean} at {seeds} seeds, {_NO_SPREAD}"
+    ends = f"{scale * found.low:+.2f} to {scale * found.high:+.2f}"
+    return f"{mean} ({interval}{ends}), {judged}, {seeds} seeds"
 
 
 def _predicted(test: Test, arms: Arms) -> Decision:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from siman_larq.choices import check_choice
+from siman_larq.choices import check_choice, is_number
 from siman_larq.studies.forecast import steps_per_epoch
 from siman_larq.studies.plan import PlannedRun, Study, as_text
 from siman_larq.studies.rows import Row
@@ -298,8 +298,8 @@ def _check_keys(
 
 def _check_type(place: str, key: str, value: Any) -> None:
     kind = _TYPES[key]
-    is_number = type(value) in (int, float) and math.isfinite(value)
-    if not (is_number if kind is float else isinstance(value, kind)):
+    is_finite = is_number(value) and math.isfinite(value)
+    if not (is_finite if kind is float else isinstance(value, kind)):
         cure = f"; write [[{key}]]" if kind is list and isinstance(value, dict) else ""
         raise ValueError(f"{place}: {key}={value!r} must be {_CALLED[kind]}{cure}.")
 

@@ -95,6 +95,10 @@ _UNUSED_OF = {
 }
 
 
+def _unused(model: str) -> tuple[str, ...]:
+    return (*_UNUSED, *_UNUSED_OF.get(model, ()))
+
+
 class SiMaNExperiment(TrainLarqZooModel):
     """What replaces the training loop of Larq Zoo's experiments; it goes before the experiment.
 
@@ -134,7 +138,7 @@ class SiMaNExperiment(TrainLarqZooModel):
 
     def _recipe(self) -> Recipe:
         name = type(self).__name__.removeprefix("TrainSiMaN")
-        for field in (*_UNUSED, *_UNUSED_OF.get(name, ())):
+        for field in _unused(name):
             if getattr(self, field) is not None:
                 raise ValueError(
                     f"{field}={getattr(self, field)!r} is not used: the training loop is that of "
@@ -195,14 +199,14 @@ def _stock(model: str) -> type:
 
 for _model in ZOO_MODELS:
     _name = f"TrainSiMaN{_model}"
-    _unused = (*_UNUSED, *_UNUSED_OF.get(_model, ()))
+    _nothing = dict.fromkeys(_unused(_model), Any)
     _members = {
         "__doc__": f"Trains {_model} in SiMaN form.",
         "__module__": __name__,
         "model": ComponentField(getattr(zoo, f"SiMaN{_model}Factory")),
-        **{_field: Field(None) for _field in _unused},
+        **{_field: Field(None) for _field in _nothing},
         # Larq Zoo has the type of its own factory for some.
-        "__annotations__": {"model": tf.keras.Model} | dict.fromkeys(_unused, Any),
+        "__annotations__": {"model": tf.keras.Model} | _nothing,
     }
     globals()[_name] = task(type(_name, (SiMaNExperiment, _stock(_model)), _members))
     __all__.append(_name)
