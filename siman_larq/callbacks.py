@@ -1,11 +1,10 @@
 """Keras callbacks of SiMaN."""
 
 from collections.abc import Iterator
-from numbers import Integral
 
 import tensorflow as tf
 
-from siman_larq.choices import is_number
+from siman_larq.choices import is_number, is_whole
 from siman_larq.constraints import PercentileClip
 from siman_larq.filters import tell_axes
 
@@ -43,7 +42,7 @@ class ClipAnnealing(tf.keras.callbacks.Callback):
         super().__init__()
         if not is_number(start) or not 0 <= start < 50:
             raise ValueError(f"ClipAnnealing: start={start!r} is out of range; use [0, 50).")
-        if not isinstance(first, Integral) or first < 0:
+        if not is_whole(first) or first < 0:
             raise ValueError(f"ClipAnnealing: first={first!r} is no epoch; use 0, 1, 2, ...")
         self.start: float = start
         self.first: int = first

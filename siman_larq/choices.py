@@ -1,6 +1,6 @@
 """Names that options take. Without a slow import, so that `--help` need not wait for TensorFlow."""
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ZOO_MODELS",
     "check_choice",
     "is_number",
+    "is_whole",
 ]
 
 CIFAR_MODELS = ("resnet20", "resnet8", "resnet18", "vgg_small")
@@ -62,3 +63,8 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def is_number(value: Any) -> bool:
     """Whether a setting is a real number, NumPy's too, and no `True`."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a setting is a whole number, NumPy's too, and no `True`."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

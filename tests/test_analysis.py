@@ -387,7 +387,7 @@ class TestActivations:
         with pytest.raises(TypeError, match="is not supported; give an array with an image in"):
             activations(network(), dataset)
 
-    @pytest.mark.parametrize("size", [0, -1, 2.5])
+    @pytest.mark.parametrize("size", [0, -1, 2.5, True])
     def test_no_batch_size(self, size):
         with pytest.raises(ValueError, match=f"batch_size={size} must be a whole number"):
             activations(network(), IMAGES, batch_size=size)

@@ -72,6 +72,7 @@ def test_small_images(shape):
         ({"num_classes": 1}, "num_classes=1 must be 2 or more"),
         ({"num_classes": 2.9}, "num_classes=2.9 must be 2 or more, and whole"),
         ({"num_classes": "10"}, "num_classes='10' must be"),
+        ({"input_shape": (32, 32, True)}, "must be"),
     ],
 )
 def test_errors(name, arguments, message):

@@ -281,6 +281,7 @@ def test_config_of_the_sign_and_the_constraint():
         (lambda: ClipAnnealing("15"), "start='15'"),
         (lambda: ClipAnnealing(first=-1), "first=-1 is no epoch"),
         (lambda: ClipAnnealing(first=1.5), "first=1.5"),
+        (lambda: ClipAnnealing(first=True), "first=True"),
         (lambda: SampleSign(width="1"), "width='1' must be a number"),
         (lambda: setattr(SampleSign(), "width", -1), "width=-1"),
         (lambda: SampleSign()(tf.zeros([3])), "no axis"),

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import tensorflow as tf
 from siman_larq._scopes import quantized
 from siman_larq.analysis import statistics
 from siman_larq.analysis.codes import unique, unmeasured
+from siman_larq.choices import is_whole
 from siman_larq.conversion.patches import Patch, patched
 from siman_larq.quantizers import SampleSign
 
@@ -87,7 +87,7 @@ def activations(
     """
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"activations: model={model!r} is no tf.keras.Model.")
-    if not isinstance(batch_size, Integral) or batch_size < 1:
+    if not is_whole(batch_size) or batch_size < 1:
         raise ValueError(f"activations: batch_size={batch_size!r} must be a whole number above 0.")
     count = _count(images)
     watched = [_Watched(layer) for layer in model.submodules if _quantizes_inputs(layer)]

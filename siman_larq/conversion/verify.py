@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq._private import forget_gradients
-from siman_larq.choices import is_number
+from siman_larq.choices import is_number, is_whole
 from siman_larq.conversion.comparison import Comparison, Kept, Report
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.flatbuffer import TFLiteFile
@@ -153,7 +153,7 @@ def _check_options(
             f"verify: tflite is {type(tflite).__name__}; give the file's bytes, or its path."
         )
     for name, value in (("batch_size", batch_size), ("num_threads", num_threads)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(f"verify: {name}={value!r}; give a whole number from 1 on.")
     if tolerance is not None and not (is_number(tolerance) and 0 <= tolerance < np.inf):
         raise ValueError(

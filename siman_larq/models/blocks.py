@@ -7,11 +7,12 @@ official ones on images and kernels turned by 180 degrees.
 """
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import larq as lq
 import tensorflow as tf
+
+from siman_larq.choices import is_whole
 
 __all__ = [
     "Activation",
@@ -183,14 +184,14 @@ def residual_block(
 def check_shape(input_shape: tuple[int, int, int], num_classes: int, smallest: int) -> None:
     """Raises a ValueError for what no network here can be built with."""
     shape = tuple(input_shape) if isinstance(input_shape, list | tuple) else ()
-    if len(shape) != 3 or any(not isinstance(n, Integral) or n < 1 for n in shape):
+    if len(shape) != 3 or any(not is_whole(n) or n < 1 for n in shape):
         raise ValueError(f"input_shape={input_shape!r} must be (height, width, channels).")
     if min(shape[:2]) < smallest:
         raise ValueError(
             f"input_shape={input_shape!r} is too small: this network halves its maps until a "
             f"side below {smallest} has nothing left; use at least {smallest} x {smallest}."
         )
-    if not isinstance(num_classes, Integral) or num_classes < 2:
+    if not is_whole(num_classes) or num_classes < 2:
         raise ValueError(f"num_classes={num_classes!r} must be 2 or more, and whole.")
 
 
