@@ -127,7 +127,7 @@ def test_files_that_are_none():
     before = children_of(os.getpid())
     with pytest.raises(ModelError, match="LceNew of Larq Compute Engine is unknown"):
         Interpreter(b.build([x], [y]), isolated=True)
-    assert children_of(os.getpid()) == before
+    assert children_of(os.getpid()) <= before  # one of an earlier test's may end meanwhile
 
 
 def test_a_process_that_the_system_refuses(monkeypatch):
