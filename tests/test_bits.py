@@ -1,5 +1,6 @@
 """Files of binary weights: equal outputs, their size, and what happens to damaged ones."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ import siman_larq
 import siman_larq_cli
 from siman_larq import SiMaNConv2D, SiMaNQuantizer, load_binary, models, save_binary
 from siman_larq.bits import BinaryFileError, read
-from siman_larq.bits.file import packed
+from siman_larq.bits.file import contents, packed
 
 layers = tf.keras.layers
 
@@ -323,6 +324,117 @@ def test_more_that_does_not_fit(tmp_path):
     assert "has the quantizer DoReFa (2 bits) in it and the quantizer DoReFa (3 bits)" in message
 
 
+def of_settings(
+    conv=None, pool=layers.MaxPool2D, more=(), activation="relu", epsilon=1e-3, name="conv"
+):
+    """A network of which settings that no weight shows can be changed."""
+    settings = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
+    return tf.keras.Sequential(
+        [
+            layers.Input((8, 8, 4)),
+            lq.layers.QuantConv2D(4, 3, **settings | (conv or {}), name=name),
+            layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name="norm"),
+            pool(2),
+            layers.Activation(activation, name="activation"),
+            *more,
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"conv": {"strides": 2}}, "layer 'conv' has strides=[1, 1] in it and strides=[2, 2] in"),
+        ({"conv": {"pad_values": 1.0}}, "has pad_values=0.0 in it and pad_values=1.0 in the model"),
+        ({"conv": {"padding": "valid"}}, "has padding='same' in it and padding='valid' in the"),
+        ({"conv": {"activation": "relu"}}, "has activation='linear' in it and activation='relu'"),
+        (
+            {"conv": {"dilation_rate": 2}},
+            "layer 'conv' has dilation_rate=[1, 1] in it and dilation",
+        ),
+        (
+            {"conv": {"input_quantizer": "ste_heaviside"}},
+            "has input_quantizer='SteSign' in it and input_quantizer='SteHeaviside' in the model",
+        ),
+        (
+            {"conv": {"input_quantizer": None}},
+            "has input_quantizer='SteSign' in it and input_quantizer=None in the model",
+        ),
+        (
+            {"conv": {"input_quantizer": lambda x: tf.sign(x - 0.55)}},
+            "has input_quantizer='SteSign' in it and input_quantizer='<lambda>' in the model",
+        ),
+        ({"epsilon": 1e-5}, "layer 'norm' has epsilon=0.001 in it and epsilon=1e-05 in the model"),
+        ({"pool": layers.AvgPool2D}, "where it has a MaxPooling2D, the model has layer 'average_"),
+        ({"activation": "tanh"}, "'activation' has activation='relu' in it and activation='tanh'"),
+        ({"more": [layers.ReLU(name="end")]}, "it lacks layer 'end'"),
+    ],
+)
+def test_settings_that_no_weight_shows(settings, sentence, tmp_path):
+    """With which the weights fit, and the outputs are others."""
+    message = refused(of_settings(**settings), written(trained(of_settings()), tmp_path))
+    assert sentence in message
+    assert message.endswith("; build it as the one that was saved.")
+    back = written(trained(of_settings(**settings)), tmp_path)
+    assert "does not fit model" in refused(of_settings(), back)
+
+
+def test_codes_with_the_common_mode_taken_off(tmp_path):
+    def network(centred):
+        conv = SiMaNConv2D(5, 3, kernel_quantizer=SiMaNQuantizer((0, 1)), centred=centred, name="c")
+        return tf.keras.Sequential([layers.Input((8, 8, 5)), conv])
+
+    message = refused(network(False), written(network(True), tmp_path))
+    assert "layer 'c' has centred=True in it and centred=False in the model" in message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"conv": {"input_quantizer": "approx_sign"}},  # another gradient, the same signs
+        {"conv": {"kernel_initializer": "zeros", "kernel_constraint": "weight_clip"}},
+        {"more": [layers.Dropout(0.5), layers.GaussianNoise(0.1)]},
+    ],
+)
+def test_settings_of_training_alone(settings, tmp_path):
+    model, other = trained(of_settings(**settings)), of_settings()
+    load_binary(other, written(model, tmp_path))
+    assert_equal_outputs(model, other)
+    load_binary(of_settings(**settings), written(model, tmp_path))
+
+
+def test_settings_of_layers_within_others(tmp_path):
+    """Also where Keras gave them their names, with numbers."""
+
+    class Block(layers.Layer):
+        def __init__(self, strides):
+            super().__init__()
+            self.conv = lq.layers.QuantConv2D(4, 3, strides, "same", kernel_quantizer="ste_sign")
+            self.time = layers.TimeDistributed(layers.Dense(3, activation=layers.LeakyReLU()))
+
+        def call(self, inputs):
+            return self.time(self.conv(inputs))
+
+    def network(strides=1):
+        return tf.keras.Sequential([layers.Input((8, 8, 4)), Block(strides), layers.Flatten()])
+
+    path = written(trained(network()), tmp_path)
+    load_binary(network(), path)
+    assert "has strides=1 in it and strides=2 in the model" in refused(network(2), path)
+    kinds = [described.kind for described in contents(path).layers]
+    assert kinds == ["Block", "QuantConv2D", "TimeDistributed", "Dense", "LeakyReLU", "Flatten"]
+
+
+def test_files_without_settings(tmp_path):
+    """Of which older versions wrote some, also those that come with the package."""
+    path = written(trained(of_settings()), tmp_path)
+    saved = contents(path)
+    assert len(saved.layers) == 4
+    path.write_bytes(packed(dataclasses.replace(saved, layers=[])))
+    assert "layers" not in header_of(path)
+    load_binary(of_settings(activation="tanh"), path)
+
+
 def test_tables(tmp_path):
     """What Discretization has learned comes back; a table of words is refused."""
     values = np.linspace(-1, 1, 64, dtype=np.float32)[:, np.newaxis]
@@ -448,6 +560,12 @@ def hostile(file):
     for weights in (None, {}, [None], [[]], ["a"], []):
         yield f"weights {weights}", header(weights=weights)
     yield "bit order", header(bit_order="little")
+    for value in (None, {}, [None], ["a"], [{}], [{"layer": "a", "class": "b", "settings": []}]):
+        yield f"layers {value}", header(layers=value)
+    for settings in ({"strides": [7, 7]}, {"pad_values": {"a": "x" * 10**4}}, {"epsilon": 10**400}):
+        described = header_of(file)["layers"]
+        described[-1]["settings"] |= settings | {"axis": None}
+        yield f"settings {list(settings)}", header(layers=described)
     for key, values in {
         "shape": ([], [3, 3, 5], [-3, 3, 5, 5], [3, 3, 5, 2**70], [2**40] * 9, [3.0, 3, 5, 5], "x"),
         "start": (1, -1, 2**70, None, 0.0, True),
@@ -507,7 +625,7 @@ def test_a_thousand_damaged_files(file, tmp_path):
     assert peak < 100e6
     for weight, values in zip(model.get_weights(), kept, strict=True):
         np.testing.assert_array_equal(weight, values)
-    assert packed(read(file)) == content
+    assert packed(contents(file)) == content
 
 
 @pytest.mark.parametrize(

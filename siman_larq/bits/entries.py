@@ -1,4 +1,4 @@
-"""The entries of a file of binary weights, one for each weight of a model."""
+"""The entries of a file of binary weights, one for each weight of a model, and for each layer."""
 
 import math
 from collections.abc import Iterable
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DTYPES", "STORABLE", "Stored", "entries_of", "stored_in"]
+__all__ = ["DTYPES", "STORABLE", "Described", "Stored", "described_in", "entries_of", "stored_in"]
 
+_DESCRIBED = {"layer": str, "class": str, "settings": dict}
 _HALVES = ("float16", "bfloat16")  # kept as float32, which holds all their values
 DTYPES = (
     *("float32", "float64", "bool", "int8", "int16", "int32", "int64"),
@@ -68,6 +69,39 @@ class Stored:
     def packed(self) -> bytes:
         """The code at 1 bit a weight, in C order; nothing for weights without one."""
         return b"" if self.code is None else np.packbits(self.code).tobytes()
+
+
+@dataclass(frozen=True)
+class Described:
+    """A layer as a file of binary weights tells it.
+
+    # Attributes
+        layer: Its name.
+        kind: Its class.
+        settings: What it computes with beside its weights, as JSON has it.
+    """
+
+    layer: str
+    kind: str
+    settings: dict[str, Any]
+
+
+def described_in(entries: Any) -> list[Described]:
+    """The layers that a header describes.
+
+    # Raises
+        ValueError: naming the number of the entry.
+    """
+    if not isinstance(entries, list):
+        raise ValueError("its header lists no layers")
+    found = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or any(
+            type(entry.get(key)) is not kind for key, kind in _DESCRIBED.items()
+        ):
+            raise ValueError(f"the entry of layer number {number} is damaged")
+        found.append(Described(*(entry[key] for key in _DESCRIBED)))
+    return found
 
 
 def entries_of(weights: Iterable[Stored]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:

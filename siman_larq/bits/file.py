@@ -11,6 +11,8 @@ An entry says of which layer it is (`layer`, `class`, `name`), its `shape` and `
 is: from element `start` of `array` on. Kernels are in C order and begin at a whole byte. Their
 `levels` are the weights that the bits 0 and 1 stand for, or, where every filter has its own,
 the place of as many low ones, and then high ones, in `float32`; filters lie along `filter_axes`.
+The header's `layers` are the settings of layers, with and without weights, that the weights do not
+show; files of siman-larq before 2026-11-28 have none.
 
 The archive's comment is the SHA-256 of everything before it, so no byte can change unseen.
 """
@@ -21,16 +23,23 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from siman_larq.bits.entries import DTYPES, Stored, entries_of, stored_in
+from siman_larq.bits.entries import (
+    DTYPES,
+    Described,
+    Stored,
+    described_in,
+    entries_of,
+    stored_in,
+)
 from siman_larq.bits.errors import BinaryFileError
 
-__all__ = ["packed", "read", "unpacked"]
+__all__ = ["Contents", "contents", "packed", "read"]
 
 FORMAT = "siman-larq binary weights"
 VERSION = 1
@@ -41,10 +50,28 @@ _LONGEST_HEADER = 2**24
 _DTYPES = {"header": "uint8", "bits": "uint8"} | {name: name for name in DTYPES}
 
 
-def packed(weights: Iterable[Stored]) -> bytes:
-    """The file of weights; equal weights give equal bytes."""
-    entries, arrays = entries_of(weights)
+@dataclass(frozen=True)
+class Contents:
+    """What a file of binary weights holds.
+
+    # Attributes
+        weights: The weights of a model, in its order.
+        layers: Its layers and their settings, in its order; none in older files.
+    """
+
+    weights: list[Stored]
+    layers: list[Described]
+
+
+def packed(contents: Contents) -> bytes:
+    """The file of contents; equal ones give equal bytes."""
+    entries, arrays = entries_of(contents.weights)
     header = {"format": FORMAT, "version": VERSION, "bit_order": "big", "weights": entries}
+    if contents.layers:
+        header["layers"] = [
+            {"layer": part.layer, "class": part.kind, "settings": part.settings}
+            for part in contents.layers
+        ]
     content = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -71,19 +98,22 @@ def read(path: str | os.PathLike) -> list[Stored]:
     # Raises
         BinaryFileError: for a file that is damaged, was written by a newer version, or is none.
     """
-    return unpacked(Path(path).read_bytes(), str(path))
+    return contents(path).weights
 
 
-def unpacked(data: bytes, path: str) -> list[Stored]:
-    """The weights in a file's bytes; nothing in them is trusted.
+def contents(path: str | os.PathLike) -> Contents:
+    """All that is in a file of `siman_larq.save_binary`; nothing in it is trusted.
 
     # Arguments
-        data: The bytes.
-        path: What messages call the file.
+        path: The file.
 
     # Raises
         BinaryFileError: for a file that is damaged, was written by a newer version, or is none.
     """
+    return _unpacked(Path(path).read_bytes(), str(path))
+
+
+def _unpacked(data: bytes, path: str) -> Contents:
     _check_seal(data, path)
     try:
         arrays = _arrays(data)
@@ -101,7 +131,9 @@ def unpacked(data: bytes, path: str) -> list[Stored]:
     try:
         if type(version) is not int or version != VERSION or header.get("bit_order") != "big":
             raise ValueError(f"its version is {version!r:.40}")
-        return stored_in(header.get("weights"), arrays)
+        return Contents(
+            stored_in(header.get("weights"), arrays), described_in(header.get("layers", []))
+        )
     except (ValueError, OverflowError) as error:
         raise _malformed(path, error) from error
 

@@ -10,7 +10,8 @@ from siman_larq._scopes import quantized
 from siman_larq.bits.codes import equal, quantizer_of, recoder
 from siman_larq.bits.entries import Stored
 from siman_larq.bits.errors import BinaryFileError
-from siman_larq.bits.file import read
+from siman_larq.bits.file import contents
+from siman_larq.bits.settings import difference
 from siman_larq.conversion.weights import own_name, owned_weights
 
 __all__ = ["load_binary"]
@@ -28,7 +29,7 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
 
     # Arguments
         model: A Keras model of the same architecture, built. Layers that Keras named may have other
-            numbers at the end of their names.
+            numbers at the end of their names. Which layer follows which is not compared.
         path: The file.
 
     # Raises
@@ -36,8 +37,8 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
         ValueError: for a model that is not built.
         FileNotFoundError: where there is no file.
         BinaryFileError: for a file that is damaged, was written by a newer version, or is none;
-            naming the layer, where a layer has another name, class or shape, is missing or too
-            many, or has a quantizer that gives other weights. The model is then unchanged.
+            naming the layer, where a layer has another name, class, shape or setting, is missing or
+            too many, or has a quantizer that gives other weights. The model is then unchanged.
     """
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"load_binary: model={model!r} is no tf.keras.Model.")
@@ -46,13 +47,16 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
             f"load_binary: model {model.name!r} has no weights yet; call it once on an image, "
             "model(images[:1]), or give it a tf.keras.Input."
         )
-    stored = read(path)
+    saved = contents(path)
+    stored = saved.weights
     with quantized(False):
         owned = owned_weights(model)
         try:
             _check_names(stored, owned)
             for weight, (owner, variable) in zip(stored, owned, strict=True):
                 _check(weight, owner, variable)
+            if found := difference(saved.layers, model):
+                raise BinaryFileError(found)
         except BinaryFileError as error:
             raise BinaryFileError(
                 f"{path} does not fit model {model.name!r}, which is unchanged: {error}; build it "

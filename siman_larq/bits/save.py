@@ -14,7 +14,8 @@ from larq.quantized_variable import QuantizedVariable
 from siman_larq._scopes import quantized
 from siman_larq.bits.codes import equal, quantizer_of, recoder, split
 from siman_larq.bits.entries import STORABLE, Stored
-from siman_larq.bits.file import packed
+from siman_larq.bits.file import Contents, packed
+from siman_larq.bits.settings import parts_of
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.proof import run_model
 from siman_larq.conversion.signature import inputs_of
@@ -32,6 +33,7 @@ def save_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
     kernel or of each filter: the weights \\(l_0 + (l_1 - l_0) B\\), which the layer computes with.
     The latent weights, of which training goes on, are not in it; keep `model.keras` for that. All
     other weights are kept as they are, at 32 bits: batch statistics, kernels of two bits and more.
+    The settings of layers that their weights do not show, such as strides, are kept to be compared.
 
     So are binary kernels whose code does not make the same outputs again, as a `UserWarning` says:
     with a quantizer that codes its own code otherwise, or in a layer that looks at latent weights.
@@ -65,7 +67,8 @@ def save_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
             f"save_binary: model {model.name!r} has no weights yet; call it once on an image, "
             "model(images[:1]), or give it a tf.keras.Input."
         )
-    write_atomically(Path(path), packed(stored_weights(model)))
+    layers = [part.described for part in parts_of(model)]
+    write_atomically(Path(path), packed(Contents(stored_weights(model), layers)))
 
 
 def stored_weights(model: tf.keras.Model) -> list[Stored]:
