@@ -19,18 +19,17 @@ __all__ = ["Part", "difference", "parts_of"]
 # What only training looks at, what names and sizes things, and how the same is computed.
 _APART = (
     *("name", "trainable", "dtype", "dynamic", "batch_input_shape", "batch_shape", "batch_size"),
-    *("momentum", "dropout", "recurrent_dropout", "rate", "noise_shape", "seed", "stddev"),
-    *("implementation", "unroll", "synchronized", "fused", "input_length", "metrics", "module"),
+    *("query_shape", "key_shape", "value_shape", "input_length", "metrics", "module"),
+    *("momentum", "dropout", "recurrent_dropout", "seed"),
+    *("implementation", "unroll", "synchronized", "fused"),
 )
 # Those of kernels are tried on the file's weights.
-_APART_ENDS = ("initializer", "regularizer", "constraint", "quantizer", "_shape")
+_APART_ENDS = ("initializer", "regularizer", "constraint", "quantizer")
 # Layers that do nothing once a network is trained.
 _IN_TRAINING = (
     *("InputLayer", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
     *("AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
 )
-
-
 # Vocabularies and the like are no settings.
 _LONGEST = 1000
 # An image with values all around 0, and one of a single value.
@@ -149,7 +148,7 @@ def _plain(value: Any) -> Any:
     """A setting as JSON has it, of objects and functions their name; `...` for what has no form."""
     if isinstance(value, dict) and "class_name" in value:
         is_function = value["class_name"] == "function"
-        return str(value["config"] if is_function else value["class_name"])
+        return str(value.get("config") if is_function else value["class_name"])
     if isinstance(value, list | tuple):
         plain = [_plain(part) for part in value]
         return ... if ... in plain else plain
