@@ -324,15 +324,13 @@ def test_more_that_does_not_fit(tmp_path):
     assert "has the quantizer DoReFa (2 bits) in it and the quantizer DoReFa (3 bits)" in message
 
 
-def of_settings(
-    conv=None, pool=layers.MaxPool2D, more=(), activation="relu", epsilon=1e-3, name="conv"
-):
+def of_settings(conv=None, pool=layers.MaxPool2D, more=(), activation="relu", epsilon=1e-3):
     """A network of which settings that no weight shows can be changed."""
     settings = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
     return tf.keras.Sequential(
         [
             layers.Input((8, 8, 4)),
-            lq.layers.QuantConv2D(4, 3, **settings | (conv or {}), name=name),
+            lq.layers.QuantConv2D(4, 3, **settings | (conv or {}), name="conv"),
             layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name="norm"),
             pool(2),
             layers.Activation(activation, name="activation"),
@@ -426,7 +424,7 @@ def test_settings_of_layers_within_others(tmp_path):
 
 
 def test_files_without_settings(tmp_path):
-    """Of which older versions wrote some, also those that come with the package."""
+    """Which older versions wrote."""
     path = written(trained(of_settings()), tmp_path)
     saved = contents(path)
     assert len(saved.layers) == 4

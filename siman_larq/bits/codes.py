@@ -9,7 +9,7 @@ from larq.quantized_variable import QuantizedVariable
 
 from siman_larq._scopes import quantized
 
-__all__ = ["Recode", "Split", "equal", "quantizer_of", "read_dtype", "recoder", "split"]
+__all__ = ["Recode", "Split", "equal", "name_of", "quantizer_of", "read_dtype", "recoder", "split"]
 
 Recode = Callable[[np.ndarray], np.ndarray]
 Split = tuple[np.ndarray, np.ndarray, tuple[int, ...]]
@@ -49,8 +49,12 @@ def recoder(layer: tf.keras.layers.Layer, variable: QuantizedVariable) -> Recode
 
 def quantizer_of(variable: QuantizedVariable) -> tuple[str, int]:
     """The class of a weight's quantizer, or the function, and its precision."""
-    quantizer = variable.quantizer
-    return getattr(quantizer, "__name__", type(quantizer).__name__), variable.precision or 32
+    return name_of(variable.quantizer), variable.precision or 32
+
+
+def name_of(quantizer: Any) -> str:
+    """The class of a quantizer, or of a function its own name."""
+    return getattr(quantizer, "__name__", type(quantizer).__name__)
 
 
 def equal(a: np.ndarray, b: np.ndarray) -> bool:

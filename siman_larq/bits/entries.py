@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DTYPES", "STORABLE", "Described", "Stored", "described_in", "entries_of", "stored_in"]
+__all__ = [
+    "DTYPES",
+    "STORABLE",
+    "Described",
+    "Stored",
+    "described_in",
+    "entries_of",
+    "layer_entries_of",
+    "stored_in",
+]
 
 _DESCRIBED = {"layer": str, "class": str, "settings": dict}
 _HALVES = ("float16", "bfloat16")  # kept as float32, which holds all their values
@@ -84,6 +93,14 @@ class Described:
     layer: str
     kind: str
     settings: dict[str, Any]
+
+
+def layer_entries_of(layers: Iterable[Described]) -> list[dict[str, Any]]:
+    """Entries for layers."""
+    return [
+        dict(zip(_DESCRIBED, (part.layer, part.kind, part.settings), strict=True))
+        for part in layers
+    ]
 
 
 def described_in(entries: Any) -> list[Described]:

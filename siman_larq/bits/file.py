@@ -35,6 +35,7 @@ from siman_larq.bits.entries import (
     Stored,
     described_in,
     entries_of,
+    layer_entries_of,
     stored_in,
 )
 from siman_larq.bits.errors import BinaryFileError
@@ -68,10 +69,7 @@ def packed(contents: Contents) -> bytes:
     entries, arrays = entries_of(contents.weights)
     header = {"format": FORMAT, "version": VERSION, "bit_order": "big", "weights": entries}
     if contents.layers:
-        header["layers"] = [
-            {"layer": part.layer, "class": part.kind, "settings": part.settings}
-            for part in contents.layers
-        ]
+        header["layers"] = layer_entries_of(contents.layers)
     content = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -110,10 +108,7 @@ def contents(path: str | os.PathLike) -> Contents:
     # Raises
         BinaryFileError: for a file that is damaged, was written by a newer version, or is none.
     """
-    return _unpacked(Path(path).read_bytes(), str(path))
-
-
-def _unpacked(data: bytes, path: str) -> Contents:
+    data, path = Path(path).read_bytes(), str(path)
     _check_seal(data, path)
     try:
         arrays = _arrays(data)

@@ -15,7 +15,7 @@ from siman_larq._scopes import quantized
 from siman_larq.bits.codes import equal, quantizer_of, recoder, split
 from siman_larq.bits.entries import STORABLE, Stored
 from siman_larq.bits.file import Contents, packed
-from siman_larq.bits.settings import parts_of
+from siman_larq.bits.settings import described
 from siman_larq.conversion.errors import ConversionError
 from siman_larq.conversion.proof import run_model
 from siman_larq.conversion.signature import inputs_of
@@ -67,8 +67,7 @@ def save_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
             f"save_binary: model {model.name!r} has no weights yet; call it once on an image, "
             "model(images[:1]), or give it a tf.keras.Input."
         )
-    layers = [part.described for part in parts_of(model)]
-    write_atomically(Path(path), packed(Contents(stored_weights(model), layers)))
+    write_atomically(Path(path), packed(Contents(stored_weights(model), described(model))))
 
 
 def stored_weights(model: tf.keras.Model) -> list[Stored]:

@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import larq as lq
@@ -11,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from siman_larq._scopes import quantized
+from siman_larq.bits.codes import name_of
 from siman_larq.bits.entries import Described
 from siman_larq.conversion.binary import leaves
 
-__all__ = ["Part", "difference", "parts_of"]
+__all__ = ["described", "difference"]
 
 # What only training looks at, what names and sizes things, and how the same is computed.
 _APART = (
@@ -42,15 +42,7 @@ _PROBE = np.array(
 ).reshape(2, 2, 2, 4)
 
 
-@dataclass(frozen=True)
-class Part:
-    """A layer of a model, and what a file says of it."""
-
-    layer: tf.keras.layers.Layer
-    described: Described
-
-
-def parts_of(model: tf.keras.Model) -> list[Part]:
+def described(model: tf.keras.Model) -> list[Described]:
     """The layers of a model with their settings, in its order, once each.
 
     Layers that do nothing once a network is trained are left out, and so is which layer follows
@@ -58,7 +50,7 @@ def parts_of(model: tf.keras.Model) -> list[Part]:
     """
     with quantized(False):
         return [
-            Part(layer, Described(layer.name, type(layer).__name__, _settings(layer)))
+            Described(layer.name, type(layer).__name__, _settings(layer))
             for layer in _layers(model)
         ]
 
@@ -71,23 +63,22 @@ def difference(theirs: list[Described], model: tf.keras.Model) -> str | None:
             before they were kept.
         model: The model, whose weights have the names and shapes of the other's.
     """
-    ours = parts_of(model)
-    for there, here in zip(theirs, ours, strict=False):
-        name = repr(here.layer.name)
-        if there.kind != here.described.kind:
-            return (
-                f"where it has a {there.kind}, the model has layer {name}, a {here.described.kind}"
-            )
-        for key, value in there.settings.items():
-            mine = here.described.settings.get(key, value)
-            if not _same(value, mine):
-                told = [_told(key, settings) for settings in (value, mine)]
-                return f"layer {name} has {told[0]} in it and {told[1]} in the model"
-    if not theirs or len(theirs) == len(ours):
+    if not theirs:
         return None
+    ours = described(model)
+    for there, here in zip(theirs, ours, strict=False):
+        if there.kind != here.kind:
+            return f"where it has a {there.kind}, the model has layer {here.layer!r}, a {here.kind}"
+        for key, value in there.settings.items():
+            mine = here.settings.get(key, value)
+            if not _same(value, mine):
+                told = [_told(key, setting) for setting in (value, mine)]
+                return f"layer {here.layer!r} has {told[0]} in it and {told[1]} in the model"
     if len(theirs) > len(ours):
         return f"the model lacks a {theirs[len(ours)].kind} that it has at the end"
-    return f"it lacks layer {ours[len(theirs)].layer.name!r}"
+    if len(theirs) < len(ours):
+        return f"it lacks layer {ours[len(theirs)].layer!r}"
+    return None
 
 
 def _told(key: str, value: Any) -> str:
@@ -164,7 +155,7 @@ def _answers(quantizer: Any) -> dict[str, Any]:
 
     Nothing but its name of a quantizer that has weights or is measured by metrics.
     """
-    name = getattr(quantizer, "__name__", type(quantizer).__name__)
+    name = name_of(quantizer)
     if getattr(quantizer, "weights", None) or hasattr(quantizer, "flip_ratio"):
         return {"quantizer": name}
     try:
