@@ -167,18 +167,19 @@ def test_two_processes_equal_one(tmp_path, free_ports, one):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_worker_that_comes_back(tmp_path, free_ports, lost, one):
+def test_lost_workers_that_come_back(tmp_path, free_ports, one):
+    """First one of them, and when both go on together the other, which is the chief."""
     folder = tmp_path / "two"
     workers = [worker(index, free_ports, folder, EPOCHS) for index in range(2)]
-    deadline = time.time() + 300
-    while not list(folder.glob("checkpoints/ckpt-2.index")):
-        assert time.time() < deadline, logs(tmp_path)
-        assert all(process.poll() is None for process in workers), logs(tmp_path)
-        time.sleep(0.05)
-    workers[lost].send_signal(signal.SIGKILL)
-    workers[lost].wait()
-    workers[lost] = worker(lost, free_ports, folder, EPOCHS)
+    for lost, checkpoint in [(1, 2), (0, 5)]:
+        deadline = time.time() + 300
+        while not list(folder.glob(f"checkpoints/ckpt-{checkpoint}.index")):
+            assert time.time() < deadline, logs(tmp_path)
+            assert all(process.poll() is None for process in workers), logs(tmp_path)
+            time.sleep(0.05)
+        workers[lost].send_signal(signal.SIGKILL)
+        assert workers[lost].wait() == -signal.SIGKILL, "it ended before it was stopped"
+        workers[lost] = worker(lost, free_ports, folder, EPOCHS)
     for process in workers:
         assert process.wait(timeout=500) == 0, logs(tmp_path)
     assert losses(folder).shape == (EPOCHS, 2)

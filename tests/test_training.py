@@ -46,6 +46,27 @@ def final_weights(folder):
     return {name: reader.get_tensor(name) for name in names}
 
 
+def stopped(arguments, parent, checkpoint, signal_number):
+    """Exit status and output of a run that is stopped when it has a checkpoint."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # A shell that runs the tests in the background makes them ignore it, and they pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.time() + 240
+    while not list(parent.glob(f"*/checkpoints/ckpt-{checkpoint}.index")):
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.time() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal_number)
+    printed, _ = process.communicate(timeout=60)
+    return process.returncode, printed
+
+
 class TestRecipe:
     def test_official_schedule(self):
         recipe = recipe_for("cifar10")
@@ -179,31 +200,14 @@ class TestKilledRun:
         model = tf.keras.models.load_model(unbroken / "model.keras")
         assert model.name == "resnet8"
 
-    @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-    def test_resumes_to_the_same_weights(self, unbroken, tmp_path, stop):
-        process = subprocess.Popen(
-            [*COMMAND, *SMALL, "--output-dir", str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            # A shell that runs the tests in the background makes them ignore it, and they pass
-            # that on.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        deadline = time.time() + 240
-        while not list(tmp_path.glob("*/checkpoints/ckpt-2.index")):
-            assert process.poll() is None, "the run ended before it could be stopped"
-            assert time.time() < deadline
-            time.sleep(0.01)
-        process.send_signal(stop)
-        printed, _ = process.communicate(timeout=60)
+    def test_resumes_to_the_same_weights(self, unbroken, tmp_path):
+        """Ctrl-C in the second epoch, then a kill in the fourth."""
+        status, printed = stopped([*SMALL, "--output-dir", tmp_path], tmp_path, 1, signal.SIGINT)
         folder = only_folder(tmp_path)
-        if stop == signal.SIGINT:
-            assert process.returncode == 130, printed
-            assert f"To go on: {shlex.join([*COMMAND, '--resume', str(folder)])}\n" in printed
-        else:
-            assert process.returncode == -signal.SIGKILL
+        assert status == 130, printed
+        assert f"To go on: {shlex.join([*COMMAND, '--resume', str(folder)])}\n" in printed
+        status, _ = stopped(["--resume", folder], tmp_path, 3, signal.SIGKILL)
+        assert status == -signal.SIGKILL
         assert not (folder / "report.json").exists()
 
         result = run("--resume", folder)
