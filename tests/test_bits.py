@@ -423,13 +423,90 @@ def test_settings_of_layers_within_others(tmp_path):
     assert kinds == ["Block", "QuantConv2D", "TimeDistributed", "Dense", "LeakyReLU", "Flatten"]
 
 
+def of_wiring(shortcut="first", scale=0.5, times=1, swapped=False, cut=0.1, axis=-1):
+    """A network of which layers can follow others, with the same weights."""
+    conv = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
+    inputs = layers.Input((8, 8, 4))
+    first = layers.BatchNormalization(name="first")(inputs)
+    kept = layers.Dropout(cut)(first) if cut else first
+    x = layers.BatchNormalization(name="second")(lq.layers.QuantConv2D(4, 3, **conv)(kept))
+    x = layers.Add(name="add")([x, {"first": first, "input": inputs}[shortcut]]) * scale
+    last = lq.layers.QuantConv2D(4, 3, **conv, name="last")
+    for _ in range(times):
+        x = last(x)
+    mean = layers.GlobalAvgPool2D(name="mean")(tf.concat([x, first], axis))
+    given = [mean, layers.ReLU(name="above")(mean)]
+    return tf.keras.Model(inputs, given[::-1] if swapped else given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"shortcut": "input"},
+            "layer 'add' follows 'second' and 'first' in it and 'second' and input 0 in the model",
+        ),
+        ({"scale": 0.25}, "is called with y=0.5 in it and y=0.25 in the model"),
+        ({"times": 2}, "layer 'last' is called 1 times in it and 2 times in the model"),
+        ({"axis": 1}, "is called with axis=-1 in it and axis=1 in the model"),
+        ({"swapped": True}, "it gives 'mean' and 'above', and the model gives 'above' and 'mean'"),
+    ],
+)
+def test_layers_that_follow_others(settings, sentence, tmp_path):
+    message = refused(of_wiring(**settings), written(trained(of_wiring()), tmp_path))
+    assert sentence in message
+    assert "does not fit" in refused(of_wiring(), written(trained(of_wiring(**settings)), tmp_path))
+
+
+def test_the_same_wiring(tmp_path):
+    """However Keras keeps it, and without layers that only train."""
+    model = trained(of_wiring())
+    path = written(model, tmp_path)
+    model.save(tmp_path / "model.keras")
+    for other in (
+        of_wiring(cut=0),
+        tf.keras.models.clone_model(model),
+        tf.keras.models.load_model(tmp_path / "model.keras"),
+        tf.keras.Model(model.inputs, model.outputs),
+    ):
+        load_binary(trained(other, seed=1), path)
+    again = written(tf.keras.models.load_model(tmp_path / "model.keras"), tmp_path)
+    load_binary(of_wiring(), again)
+
+
+def test_models_within_models_have_the_same_wiring(tmp_path):
+    """As one model, in parts, one after another or as a graph."""
+
+    def parts():
+        conv = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
+        yield [lq.layers.QuantConv2D(4, 3, **conv, name="conv"), layers.ReLU(name="relu")]
+        yield [layers.BatchNormalization(name="norm"), layers.Flatten(name="flat")]
+
+    def graph(those):
+        inputs = x = layers.Input((8, 8, 4))
+        for layer in those:
+            x = layer(x)
+        return tf.keras.Model(inputs, x)
+
+    def flat():
+        return [layer for part in parts() for layer in part]
+
+    path = written(trained(graph(flat())), tmp_path)
+    load_binary(tf.keras.Sequential([layers.Input((8, 8, 4)), *flat()]), path)
+    load_binary(graph([tf.keras.Sequential(part) for part in parts()]), path)
+    first, second = parts()
+    nested = tf.keras.Sequential([graph(first), *second])
+    load_binary(nested, path)
+    assert contents(written(nested, tmp_path)).outputs == ["3:0:0"]
+
+
 def test_files_without_settings(tmp_path):
     """Which older versions wrote."""
     path = written(trained(of_settings()), tmp_path)
     saved = contents(path)
     assert len(saved.layers) == 4
-    path.write_bytes(packed(dataclasses.replace(saved, layers=[])))
-    assert "layers" not in header_of(path)
+    path.write_bytes(packed(dataclasses.replace(saved, layers=[], outputs=None)))
+    assert {"layers", "outputs"}.isdisjoint(header_of(path))
     load_binary(of_settings(activation="tanh"), path)
 
 
@@ -564,6 +641,13 @@ def hostile(file):
         described = header_of(file)["layers"]
         described[-1]["settings"] |= settings | {"axis": None}
         yield f"settings {list(settings)}", header(layers=described)
+    one = "9" * 5000 + ":0:0"
+    for calls in (None, {}, ["0:0:0"], [], [{}], [{"inputs": one}], [{"inputs": "99:0:0"}]):
+        described = header_of(file)["layers"]
+        described[-1]["calls"] = calls
+        yield f"calls {calls!r:.40}", header(layers=described)
+    for given in ({}, [1], [], ["99:0:0"], [one]):
+        yield f"outputs {given!r:.40}", header(outputs=given)
     for key, values in {
         "shape": ([], [3, 3, 5], [-3, 3, 5, 5], [3, 3, 5, 2**70], [2**40] * 9, [3.0, 3, 5, 5], "x"),
         "start": (1, -1, 2**70, None, 0.0, True),

@@ -209,15 +209,14 @@ def test_train_step_of_the_network():
     for name, gradient in gradients.items():
         gradient = turned_if_kernel(name, gradient.numpy())
         expected = NETWORK[f"grad/{name}"]
+        norms = np.linalg.norm(gradient), NETWORK[f"grad_norm/{name}"]
+        # PReLU has a kink at 0, and sums in another order, as of 1, 2 or 4 threads, put single
+        # values on its other side. Seen: 0.9 % of the largest element, 0.15 % of a norm.
         if name.endswith("alpha_O"):  # next to nothing, by cancellation: BatchNorm follows
-            np.testing.assert_allclose(
-                np.linalg.norm(gradient), NETWORK[f"grad_norm/{name}"], rtol=0, atol=1e-4
-            )
+            np.testing.assert_allclose(*norms, rtol=0, atol=5e-4)
         else:
-            assert_close(gradient.reshape(expected.shape), expected, relative=1e-3)
-            np.testing.assert_allclose(
-                np.linalg.norm(gradient), NETWORK[f"grad_norm/{name}"], rtol=1e-3
-            )
+            assert_close(gradient.reshape(expected.shape), expected, relative=2e-2)
+            np.testing.assert_allclose(*norms, rtol=3e-3)
 
     for name, variable in variables.items():
         if name.endswith(("running_mean", "running_var")):

@@ -88,37 +88,51 @@ class Described:
         layer: Its name.
         kind: Its class.
         settings: What it computes with beside its weights, as JSON has it.
+        calls: What it is called with, as `siman_larq.bits.wiring` has it; `None` where that is not
+            known.
     """
 
     layer: str
     kind: str
     settings: dict[str, Any]
+    calls: list[Any] | None = None
 
 
 def layer_entries_of(layers: Iterable[Described]) -> list[dict[str, Any]]:
     """Entries for layers."""
     return [
         dict(zip(_DESCRIBED, (part.layer, part.kind, part.settings), strict=True))
+        | ({} if part.calls is None else {"calls": part.calls})
         for part in layers
     ]
 
 
-def described_in(entries: Any) -> list[Described]:
-    """The layers that a header describes.
+def described_in(header: dict[str, Any]) -> tuple[list[Described], list[str] | None]:
+    """The layers that a header describes, and which tensors the model gives.
 
     # Raises
         ValueError: naming the number of the entry.
     """
-    if not isinstance(entries, list):
+    layers, outputs = header.get("layers", []), header.get("outputs")
+    if not isinstance(layers, list):
         raise ValueError("its header lists no layers")
+    if outputs is not None and not _is_list_of(outputs, str):
+        raise ValueError("its header lists no outputs")
     found = []
-    for number, entry in enumerate(entries):
-        if not isinstance(entry, dict) or any(
-            type(entry.get(key)) is not kind for key, kind in _DESCRIBED.items()
+    for number, entry in enumerate(layers):
+        if (
+            not isinstance(entry, dict)
+            or any(type(entry.get(key)) is not kind for key, kind in _DESCRIBED.items())
+            or ("calls" in entry and not _is_list_of(entry["calls"], dict))
         ):
             raise ValueError(f"the entry of layer number {number} is damaged")
-        found.append(Described(*(entry[key] for key in _DESCRIBED)))
-    return found
+        layer, kind, settings = (entry[key] for key in _DESCRIBED)
+        found.append(Described(layer, kind, settings, entry.get("calls")))
+    return found, outputs
+
+
+def _is_list_of(given: Any, kind: type) -> bool:
+    return isinstance(given, list) and all(isinstance(part, kind) for part in given)
 
 
 def entries_of(weights: Iterable[Stored]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:

@@ -12,7 +12,8 @@ is: from element `start` of `array` on. Kernels are in C order and begin at a wh
 `levels` are the weights that the bits 0 and 1 stand for, or, where every filter has its own,
 the place of as many low ones, and then high ones, in `float32`; filters lie along `filter_axes`.
 The header's `layers` are the settings of layers, with and without weights, that the weights do not
-show; files of siman-larq before 2026-11-28 have none.
+show, and what they are called with; `outputs` are the tensors that the model gives. Files of
+siman-larq before 2026-11-28 have neither.
 
 The archive's comment is the SHA-256 of everything before it, so no byte can change unseen.
 """
@@ -58,10 +59,12 @@ class Contents:
     # Attributes
         weights: The weights of a model, in its order.
         layers: Its layers and their settings, in its order; none in older files.
+        outputs: The tensors that it gives; `None` where that is not known.
     """
 
     weights: list[Stored]
     layers: list[Described]
+    outputs: list[str] | None = None
 
 
 def packed(contents: Contents) -> bytes:
@@ -70,6 +73,8 @@ def packed(contents: Contents) -> bytes:
     header = {"format": FORMAT, "version": VERSION, "bit_order": "big", "weights": entries}
     if contents.layers:
         header["layers"] = layer_entries_of(contents.layers)
+    if contents.outputs is not None:
+        header["outputs"] = contents.outputs
     content = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -126,9 +131,7 @@ def contents(path: str | os.PathLike) -> Contents:
     try:
         if type(version) is not int or version != VERSION or header.get("bit_order") != "big":
             raise ValueError(f"its version is {version!r:.40}")
-        return Contents(
-            stored_in(header.get("weights"), arrays), described_in(header.get("layers", []))
-        )
+        return Contents(stored_in(header.get("weights"), arrays), *described_in(header))
     except (ValueError, OverflowError) as error:
         raise _malformed(path, error) from error
 

@@ -8,10 +8,10 @@ from larq.quantized_variable import QuantizedVariable
 
 from siman_larq._scopes import quantized
 from siman_larq.bits.codes import equal, quantizer_of, recoder
+from siman_larq.bits.difference import difference
 from siman_larq.bits.entries import Stored
 from siman_larq.bits.errors import BinaryFileError
 from siman_larq.bits.file import contents
-from siman_larq.bits.settings import difference
 from siman_larq.conversion.weights import own_name, owned_weights
 
 __all__ = ["load_binary"]
@@ -29,7 +29,7 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
 
     # Arguments
         model: A Keras model of the same architecture, built. Layers that Keras named may have other
-            numbers at the end of their names. Which layer follows which is not compared.
+            numbers at the end of their names. What a `call` of your own computes is not compared.
         path: The file.
 
     # Raises
@@ -37,8 +37,9 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
         ValueError: for a model that is not built.
         FileNotFoundError: where there is no file.
         BinaryFileError: for a file that is damaged, was written by a newer version, or is none;
-            naming the layer, where a layer has another name, class, shape or setting, is missing or
-            too many, or has a quantizer that gives other weights. The model is then unchanged.
+            naming the layer, where a layer has another name, class, shape or setting, follows
+            others, is missing or too many, or has a quantizer that gives other weights. The model
+            is then unchanged.
     """
     if not isinstance(model, tf.keras.Model):
         raise TypeError(f"load_binary: model={model!r} is no tf.keras.Model.")
@@ -55,7 +56,7 @@ def load_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
             _check_names(stored, owned)
             for weight, (owner, variable) in zip(stored, owned, strict=True):
                 _check(weight, owner, variable)
-            if found := difference(saved.layers, model):
+            if found := difference(saved, model):
                 raise BinaryFileError(found)
         except BinaryFileError as error:
             raise BinaryFileError(

@@ -33,7 +33,8 @@ def save_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
     kernel or of each filter: the weights \\(l_0 + (l_1 - l_0) B\\), which the layer computes with.
     The latent weights, of which training goes on, are not in it; keep `model.keras` for that. All
     other weights are kept as they are, at 32 bits: batch statistics, kernels of two bits and more.
-    The settings of layers that their weights do not show, such as strides, are kept to be compared.
+    The settings of layers that their weights do not show, such as strides, and which layer follows
+    which are kept to be compared.
 
     So are binary kernels whose code does not make the same outputs again, as a `UserWarning` says:
     with a quantizer that codes its own code otherwise, or in a layer that looks at latent weights.
@@ -67,7 +68,7 @@ def save_binary(model: tf.keras.Model, path: str | os.PathLike) -> None:
             f"save_binary: model {model.name!r} has no weights yet; call it once on an image, "
             "model(images[:1]), or give it a tf.keras.Input."
         )
-    write_atomically(Path(path), packed(Contents(stored_weights(model), described(model))))
+    write_atomically(Path(path), packed(Contents(stored_weights(model), *described(model))))
 
 
 def stored_weights(model: tf.keras.Model) -> list[Stored]:

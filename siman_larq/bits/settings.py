@@ -1,6 +1,5 @@
 """What layers compute beside their weights: settings that no weight's shape shows."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +11,10 @@ import tensorflow as tf
 from siman_larq._scopes import quantized
 from siman_larq.bits.codes import name_of
 from siman_larq.bits.entries import Described
+from siman_larq.bits.wiring import plain, wiring_of
 from siman_larq.conversion.binary import leaves
 
-__all__ = ["described", "difference"]
+__all__ = ["described"]
 
 # What only training looks at, what names and sizes things, and how the same is computed.
 _APART = (
@@ -30,8 +30,6 @@ _IN_TRAINING = (
     *("InputLayer", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
     *("AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
 )
-# Vocabularies and the like are no settings.
-_LONGEST = 1000
 # An image with values all around 0, and one of a single value.
 _PROBE = np.array(
     [
@@ -42,56 +40,27 @@ _PROBE = np.array(
 ).reshape(2, 2, 2, 4)
 
 
-def described(model: tf.keras.Model) -> list[Described]:
-    """The layers of a model with their settings, in its order, once each.
+def described(model: tf.keras.Model) -> tuple[list[Described], list[str] | None]:
+    """The layers of a model, in its order, once each, and the tensors that it gives.
 
-    Layers that do nothing once a network is trained are left out, and so is which layer follows
-    which.
+    Layers that do nothing once a network is trained are left out.
     """
+    layers = list(_layers(model))
+    numbers = {id(layer): number for number, layer in enumerate(layers)}
+
+    def place(layer: tf.keras.layers.Layer) -> int | None:
+        parts = map(id, (layer, *layer.submodules))
+        return next((numbers[part] for part in parts if part in numbers), None)
+
+    wiring = wiring_of(model, place)
     with quantized(False):
-        return [
-            Described(layer.name, type(layer).__name__, _settings(layer))
-            for layer in _layers(model)
+        found = [
+            Described(
+                layer.name, type(layer).__name__, _settings(layer), wiring.calls.get(id(layer))
+            )
+            for layer in layers
         ]
-
-
-def difference(theirs: list[Described], model: tf.keras.Model) -> str | None:
-    """The first setting in which a model is not the one that was saved, in words.
-
-    # Arguments
-        theirs: The layers of the model that was saved; none are known of files that were written
-            before they were kept.
-        model: The model, whose weights have the names and shapes of the other's.
-    """
-    if not theirs:
-        return None
-    ours = described(model)
-    for there, here in zip(theirs, ours, strict=False):
-        if there.kind != here.kind:
-            return f"where it has a {there.kind}, the model has layer {here.layer!r}, a {here.kind}"
-        for key, value in there.settings.items():
-            mine = here.settings.get(key, value)
-            if not _same(value, mine):
-                told = [_told(key, setting) for setting in (value, mine)]
-                return f"layer {here.layer!r} has {told[0]} in it and {told[1]} in the model"
-    if len(theirs) > len(ours):
-        return f"the model lacks a {theirs[len(ours)].kind} that it has at the end"
-    if len(theirs) < len(ours):
-        return f"it lacks layer {ours[len(theirs)].layer!r}"
-    return None
-
-
-def _told(key: str, value: Any) -> str:
-    if isinstance(value, dict) and "quantizer" in value:
-        value = value["quantizer"]
-    return f"{key}={value!r:.60}"
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Quantizers are the same where they give the same values, whatever they are called."""
-    if all(isinstance(value, dict) and "answers" in value for value in (one, other)):
-        return bool(one["answers"] == other["answers"])
-    return bool(one == other)
+    return found, wiring.outputs
 
 
 def _layers(model: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
@@ -132,22 +101,7 @@ def _settings(layer: tf.keras.layers.Layer) -> dict[str, Any]:
     if hasattr(layer, "input_quantizer"):
         quantizer = layer.input_quantizer
         settings["input_quantizer"] = None if quantizer is None else _answers(quantizer)
-    return {key: plain for key, value in settings.items() if (plain := _plain(value)) is not ...}
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON has it, of objects and functions their name; `...` for what has no form."""
-    if isinstance(value, dict) and "class_name" in value:
-        is_function = value["class_name"] == "function"
-        return str(value.get("config") if is_function else value["class_name"])
-    if isinstance(value, list | tuple):
-        plain = [_plain(part) for part in value]
-        return ... if ... in plain else plain
-    try:
-        text = json.dumps(value, allow_nan=False, default=lambda it: np.asarray(it).tolist())
-    except (TypeError, ValueError):
-        return ...
-    return json.loads(text) if len(text) <= _LONGEST else ...
+    return {key: known for key, value in settings.items() if (known := plain(value)) is not ...}
 
 
 def _answers(quantizer: Any) -> dict[str, Any]:
