@@ -447,6 +447,7 @@ def of_wiring(shortcut="first", scale=0.5, times=1, swapped=False, cut=0.1, axis
             "layer 'add' follows 'second' and 'first' in it and 'second' and input 0 in the model",
         ),
         ({"scale": 0.25}, "is called with y=0.5 in it and y=0.25 in the model"),
+        ({"scale": np.full((8, 8, 4), 0.25)}, "is called with y=0.5 in it and y='"),
         ({"times": 2}, "layer 'last' is called 1 times in it and 2 times in the model"),
         ({"axis": 1}, "is called with axis=-1 in it and axis=1 in the model"),
         ({"swapped": True}, "it gives 'mean' and 'above', and the model gives 'above' and 'mean'"),
@@ -470,6 +471,10 @@ def test_the_same_wiring(tmp_path):
         tf.keras.Model(model.inputs, model.outputs),
     ):
         load_binary(trained(other, seed=1), path)
+    mask = np.linspace(0, 1, 256, dtype=np.float32).reshape(8, 8, 4)
+    masked = written(trained(of_wiring(scale=mask)), tmp_path)
+    load_binary(tf.keras.models.clone_model(of_wiring(scale=tf.constant(mask))), masked)
+    assert "is called with y='" in refused(of_wiring(scale=mask + 0.5), masked)
     again = written(tf.keras.models.load_model(tmp_path / "model.keras"), tmp_path)
     load_binary(of_wiring(), again)
 

@@ -1,5 +1,6 @@
 """Which layer follows which, and what it is called with, however models are nested in models."""
 
+import hashlib
 import inspect
 import json
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 __all__ = ["Wiring", "plain", "wiring_of"]
 
-# Vocabularies and the like are no settings.
+# Of longer settings, such as tables, the SHA-256 is enough.
 _LONGEST = 1000
 # Those that only training looks at, and names.
 _APART = ("training", "mask", "name")
@@ -55,17 +56,23 @@ def wiring_of(model: tf.keras.Model, place: _Place) -> Wiring:
 
 def plain(value: Any) -> Any:
     """A setting as JSON has it, of objects and functions their name; `...` for what has no form."""
+    found = _plain(value)
+    text = "" if found is ... else json.dumps(found)
+    return found if len(text) <= _LONGEST else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, dict) and "class_name" in value:
         is_function = value["class_name"] == "function"
         return str(value.get("config") if is_function else value["class_name"])
     if isinstance(value, list | tuple):
-        parts = [plain(part) for part in value]
+        parts = [_plain(part) for part in value]
         return ... if ... in parts else parts
     try:
         text = json.dumps(value, allow_nan=False, default=lambda it: np.asarray(it).tolist())
     except (TypeError, ValueError):
         return ...
-    return json.loads(text) if len(text) <= _LONGEST else ...
+    return json.loads(text)
 
 
 class _Follower:
