@@ -24,6 +24,7 @@ from siman_larq.bits import BinaryFileError, read
 from siman_larq.bits.file import contents, packed
 
 layers = tf.keras.layers
+BINARY = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
 
 
 @lq.utils.register_keras_custom_object
@@ -326,11 +327,10 @@ def test_more_that_does_not_fit(tmp_path):
 
 def of_settings(conv=None, pool=layers.MaxPool2D, more=(), activation="relu", epsilon=1e-3):
     """A network of which settings that no weight shows can be changed."""
-    settings = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
     return tf.keras.Sequential(
         [
             layers.Input((8, 8, 4)),
-            lq.layers.QuantConv2D(4, 3, **settings | (conv or {}), name="conv"),
+            lq.layers.QuantConv2D(4, 3, **BINARY | (conv or {}), name="conv"),
             layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name="norm"),
             pool(2),
             layers.Activation(activation, name="activation"),
@@ -425,13 +425,12 @@ def test_settings_of_layers_within_others(tmp_path):
 
 def of_wiring(shortcut="first", scale=0.5, times=1, swapped=False, cut=0.1, axis=-1):
     """A network of which layers can follow others, with the same weights."""
-    conv = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
     inputs = layers.Input((8, 8, 4))
     first = layers.BatchNormalization(name="first")(inputs)
     kept = layers.Dropout(cut)(first) if cut else first
-    x = layers.BatchNormalization(name="second")(lq.layers.QuantConv2D(4, 3, **conv)(kept))
+    x = layers.BatchNormalization(name="second")(lq.layers.QuantConv2D(4, 3, **BINARY)(kept))
     x = layers.Add(name="add")([x, {"first": first, "input": inputs}[shortcut]]) * scale
-    last = lq.layers.QuantConv2D(4, 3, **conv, name="last")
+    last = lq.layers.QuantConv2D(4, 3, **BINARY, name="last")
     for _ in range(times):
         x = last(x)
     mean = layers.GlobalAvgPool2D(name="mean")(tf.concat([x, first], axis))
@@ -483,8 +482,7 @@ def test_models_within_models_have_the_same_wiring(tmp_path):
     """As one model, in parts, one after another or as a graph."""
 
     def parts():
-        conv = {"padding": "same", "kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
-        yield [lq.layers.QuantConv2D(4, 3, **conv, name="conv"), layers.ReLU(name="relu")]
+        yield [lq.layers.QuantConv2D(4, 3, **BINARY, name="conv"), layers.ReLU(name="relu")]
         yield [layers.BatchNormalization(name="norm"), layers.Flatten(name="flat")]
 
     def graph(those):

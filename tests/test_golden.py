@@ -194,7 +194,8 @@ def reference_model(percent=0.0):
 IMAGES = NETWORK["input_NHWC"][:, ::-1, ::-1]
 
 
-def test_train_step_of_the_network():
+def train_step(element, norm, cancelled):
+    """The network and its variables, once loss and gradients are seen to be within tolerances."""
     model, variables = reference_model()
     loss_fn = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     with tf.GradientTape() as tape:
@@ -210,14 +211,23 @@ def test_train_step_of_the_network():
         gradient = turned_if_kernel(name, gradient.numpy())
         expected = NETWORK[f"grad/{name}"]
         norms = np.linalg.norm(gradient), NETWORK[f"grad_norm/{name}"]
-        # PReLU has a kink at 0, and sums in another order, as of 1, 2 or 4 threads, put single
-        # values on its other side. Seen: 0.9 % of the largest element, 0.15 % of a norm.
         if name.endswith("alpha_O"):  # next to nothing, by cancellation: BatchNorm follows
-            np.testing.assert_allclose(*norms, rtol=0, atol=5e-4)
+            np.testing.assert_allclose(*norms, rtol=0, atol=cancelled)
         else:
-            assert_close(gradient.reshape(expected.shape), expected, relative=2e-2)
-            np.testing.assert_allclose(*norms, rtol=3e-3)
+            assert_close(gradient.reshape(expected.shape), expected, relative=element)
+            np.testing.assert_allclose(*norms, rtol=norm)
+    return model, variables
 
+
+def test_gradients_of_the_network():
+    tf.keras.mixed_precision.set_global_policy("float64")
+    train_step(element=1e-3, norm=1e-3, cancelled=1e-4)
+
+
+def test_train_step_of_the_network():
+    # PReLU has a kink at 0, and sums of float32 in another order, as of 1, 2 or 4 threads, put
+    # single values on its other side. Seen: 0.9 % of the largest element, 0.15 % of a norm.
+    model, variables = train_step(element=2e-2, norm=3e-3, cancelled=5e-4)
     for name, variable in variables.items():
         if name.endswith(("running_mean", "running_var")):
             assert_close(variable, NETWORK[f"after_train/{name}"])
