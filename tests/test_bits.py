@@ -503,6 +503,50 @@ def test_models_within_models_have_the_same_wiring(tmp_path):
     assert contents(written(nested, tmp_path)).outputs == ["3:0:0"]
 
 
+def of_calls(training=None, inner=None, masked=False):
+    """A network whose layers can be called as in training, and with a mask."""
+    inputs, other = layers.Input((8, 4), name="a"), layers.Input((8,), dtype=bool, name="b")
+    x = layers.BatchNormalization(name="outer")(inputs, training=training)
+    norm = layers.BatchNormalization(name="inner")
+    x = tf.keras.Sequential([layers.Input((8, 4)), norm, layers.Dropout(0.5)])(x, training=inner)
+    mean = layers.GlobalAveragePooling1D(name="mean")(x, mask=other if masked else None)
+    return tf.keras.Model([inputs, other], mean)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"training": True},
+            "layer 'outer' is called with training='its default' in it and training=True",
+        ),
+        (
+            {"inner": True},
+            "layer 'inner' is called with training='its default' in it and training=True",
+        ),
+        ({"masked": True}, "layer 'mean' follows 'inner' in it and 'inner' and input 1 in"),
+    ],
+)
+def test_layers_called_as_in_training_or_with_a_mask(settings, sentence, tmp_path):
+    path, other = written(trained(of_calls()), tmp_path), of_calls(**settings)
+    assert sentence in refused(other, path)
+    assert "does not fit" in refused(of_calls(), written(trained(other), tmp_path))
+    other.save(tmp_path / "model.keras")
+    load_binary(tf.keras.models.load_model(tmp_path / "model.keras"), written(other, tmp_path))
+    load_binary(tf.keras.models.clone_model(other), written(other, tmp_path))
+
+
+def test_calls_that_make_no_difference(tmp_path):
+    path = written(trained(of_calls()), tmp_path)
+    load_binary(of_calls(training=False, inner=False), path)
+    # Masks that Keras passes on by itself.
+    recurrent = [layers.Masking(), layers.LSTM(3, return_sequences=True), layers.LSTM(2)]
+    path = written(trained(tf.keras.Sequential([layers.Input((8, 4)), *recurrent])), tmp_path)
+    masking, first, second = (type(layer).from_config(layer.get_config()) for layer in recurrent)
+    inputs = layers.Input((8, 4))
+    load_binary(tf.keras.Model(inputs, second(first(masking(inputs)))), path)
+
+
 def test_files_without_settings(tmp_path):
     """Which older versions wrote."""
     path = written(trained(of_settings()), tmp_path)

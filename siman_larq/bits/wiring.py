@@ -14,9 +14,6 @@ __all__ = ["Wiring", "plain", "wiring_of"]
 
 # Of longer settings, such as tables, the SHA-256 is enough.
 _LONGEST = 1000
-# Those that only training looks at, and names.
-_APART = ("training", "mask", "name")
-
 _Place = Callable[[tf.keras.layers.Layer], int | None]
 
 
@@ -82,10 +79,13 @@ class _Follower:
         self.calls: dict[int, list[dict[str, Any]]] = {}
         self._place = place
 
-    def outputs_of(self, model: tf.keras.Model, inputs: list[str]) -> list[str]:
+    def outputs_of(
+        self, model: tf.keras.Model, inputs: list[str], trains: bool = False
+    ) -> list[str]:
+        """The outputs of a model on inputs, as it trains or as it infers."""
         if isinstance(model, tf.keras.Sequential):
             for layer in model.layers:
-                inputs = self._called(layer, inputs, (inputs[0],), {}, 1)
+                inputs = self._called(layer, inputs, ((inputs[0],), {}), 1, trains)
             return inputs
         known = dict(zip(map(id, tf.nest.flatten(model.inputs)), inputs, strict=True))
         wanted = tf.nest.flatten(model.outputs)
@@ -99,37 +99,43 @@ class _Follower:
                 left += unknown[::-1]
             else:
                 made = tf.nest.flatten(node.outputs)
-                known |= dict(zip(map(id, made), self._made(node, known, len(made)), strict=True))
+                found = self._made(node, known, len(made), trains)
+                known |= dict(zip(map(id, made), found, strict=True))
         return [known[id(tensor)] for tensor in wanted]
 
-    def _made(self, node: Any, known: dict[int, str], count: int) -> list[str]:
-        args, kwargs = tf.nest.map_structure(
+    def _made(self, node: Any, known: dict[int, str], count: int, trains: bool) -> list[str]:
+        given = tf.nest.map_structure(
             lambda value: known.get(id(value), value), (node.call_args, node.call_kwargs)
         )
         inputs = [known[id(tensor)] for tensor in node.keras_inputs]
-        return self._called(node.layer, inputs, args, kwargs, count)
+        return self._called(node.layer, inputs, given, count, trains)
 
     def _called(
-        self, layer: tf.keras.layers.Layer, inputs: list[str], args: Any, kwargs: Any, count: int
+        self, layer: tf.keras.layers.Layer, inputs: list[str], given: Any, count: int, trains: bool
     ) -> list[str]:
         """The outputs, so many of them, of a layer that is called on inputs and other arguments."""
+        args, kwargs = given
+        arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+        if arguments.get("training") is not None:
+            trains = arguments["training"]
         if isinstance(layer, tf.keras.Model) and layer.inputs is not None:
-            return self.outputs_of(layer, inputs)
+            return self.outputs_of(layer, inputs, trains)
         number = self._place(layer)
         if number is None:
             return inputs
         calls = self.calls.setdefault(id(layer), [])
-        calls.append(_arguments(layer, args, kwargs))
+        calls.append(_arguments(layer, arguments, trains))
         return [f"{number}:{len(calls) - 1}:{output}" for output in range(count)]
 
 
-def _arguments(layer: tf.keras.layers.Layer, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Arguments by name, without those that have their default."""
-    signature = inspect.signature(layer.call)
-    given = signature.bind(*args, **kwargs).arguments
-    named = {name: plain(value) for name, value in given.items() if name not in _APART}
-    return {
+def _arguments(layer: tf.keras.layers.Layer, given: dict[str, Any], trains: bool) -> dict[str, Any]:
+    """Arguments by name, without those that make no difference."""
+    parameters = inspect.signature(layer.call).parameters
+    named = {name: plain(value) for name, value in given.items()}
+    differ = {
         name: value
         for name, value in named.items()
-        if value not in (..., plain(signature.parameters[name].default))
+        if name not in ("name", "training") and value not in (..., plain(parameters[name].default))
     }
+    # Without it, and with False, a layer infers as any other.
+    return differ | ({"training": plain(trains)} if trains and "training" in parameters else {})
