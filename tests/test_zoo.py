@@ -1,5 +1,6 @@
 """Larq Zoo in SiMaN form: own quantizers for every kernel, the weights kept, 1-bit files."""
 
+import functools
 import importlib
 import re
 import subprocess
@@ -15,7 +16,12 @@ import tensorflow as tf
 from click.testing import CliRunner
 from larq_zoo.core.model_factory import ModelFactory
 from larq_zoo.literature.birealnet import BiRealNetFactory
+from larq_zoo.literature.densenet import BinaryDenseNet28Factory
+from larq_zoo.literature.dorefanet import DoReFaNetFactory
+from larq_zoo.literature.meliusnet import MeliusNet22Factory
+from larq_zoo.literature.real_to_bin_nets import StrongBaselineNetBNNFactory
 from larq_zoo.literature.xnornet import XNORNetFactory
+from larq_zoo.sota.quicknet import QuickNetSmallFactory
 from zookeeper import ComponentField, Field, cli, configure, factory, task
 
 from siman_larq import (
@@ -214,6 +220,59 @@ def test_weights_are_those_of_the_stock_model(tmp_path):
     assert model.name == stock.name
     for ours, theirs in zip(model.get_weights(), stock.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@factory
+class ShallowMeliusNetFactory(MeliusNet22Factory):
+    num_blocks = (1, 1, 1, 1)
+
+
+@factory
+class ShallowDenseNetFactory(BinaryDenseNet28Factory):
+    layers, reduction, dilation_rate = (1, 1), (2,), (1, 1)
+
+
+@factory
+class ShallowDoReFaNetFactory(DoReFaNetFactory):
+    def build(self) -> tf.keras.Model:
+        quantized = lq.layers.QuantConv2D(
+            4, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign"
+        )
+        clipped = tf.keras.layers.Activation("clip_by_value_activation")(
+            quantized(self.image_input)
+        )
+        return tf.keras.Model(self.image_input, clipped)
+
+
+@pytest.mark.parametrize(
+    "stock",
+    [
+        ShallowMeliusNetFactory,
+        ShallowDenseNetFactory,
+        ShallowDoReFaNetFactory,
+        StrongBaselineNetBNNFactory,
+        functools.partial(QuickNetSmallFactory, section_blocks=(1, 1, 1, 1)),
+    ],
+)
+def test_files_hold_what_larq_zoo_made_of_functions(stock, tmp_path):
+    """Stock models with these layers cannot be loaded, or from a file of one kind only."""
+    stock = stock(input_shape=(32, 32, 3), num_classes=4).build()
+    rng = np.random.default_rng(0)
+    for weight in stock.weights:
+        if "scale" in weight.name:
+            weight.assign(rng.uniform(0.5, 2, weight.shape))
+    images = rng.normal(size=(2, 32, 32, 3)).astype(np.float32)
+    ours = zoo.binarize(stock, kernel_quantizer="ste_sign", input_quantizer="keep")
+    assert [layer.name for layer in ours.layers] == [layer.name for layer in stock.layers]
+    expected = stock(images)
+    np.testing.assert_array_equal(ours(images), expected)
+    assert "'larq_zoo" not in str(ours.get_config())  # which nothing would import
+    for name in ("model.keras", "model.h5"):
+        ours.save(tmp_path / name)
+        loaded = tf.keras.models.load_model(tmp_path / name)
+        np.testing.assert_array_equal(loaded(images), expected, err_msg=name)
+        again = zoo.binarize(loaded, kernel_quantizer="ste_sign", input_quantizer="keep")
+        np.testing.assert_array_equal(again(images), expected)
 
 
 def test_stock_fields():

@@ -8,6 +8,7 @@ import larq as lq
 import tensorflow as tf
 
 from siman_larq._cloning import clone_model
+from siman_larq._larq_zoo import savable_copy
 from siman_larq._scopes import quantized
 from siman_larq.conversion.binary import binary_layers, is_binary, lacks_binary_input, why_float
 from siman_larq.math import Threshold
@@ -140,10 +141,10 @@ class Binarizer:
         return made
 
     def _copy_layer(self, layer: tf.keras.layers.Layer, notes: "_Notes") -> tf.keras.layers.Layer:
-        config = layer.get_config()
         kernels = [kernel for kernel in _KERNELS if _bits(layer, f"{kernel}_quantizer") == 1]
         if not kernels:
-            return type(layer).from_config(config)
+            return savable_copy(layer)
+        config = layer.get_config()
         own_input_quantizer = getattr(layer, "input_quantizer", None)
         if own_input_quantizer is None and not _follows_quantizer(layer):
             notes.real.append(layer.name)
