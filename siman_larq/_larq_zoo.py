@@ -21,7 +21,7 @@ _STRONG_BASELINE = "literature.real_to_bin_nets.StrongBaselineNetFactory"
 
 
 def register() -> None:
-    """Registers a stand-in for each with Keras, which imports Larq Zoo when it is called."""
+    """Registers a stand-in for each function with Keras, which imports Larq Zoo when called."""
     known = tf.keras.utils.get_custom_objects()
     for name in _FUNCTIONS:
         known.setdefault(name, _stand_in(name))
