@@ -34,9 +34,9 @@ def savable_copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     refer to, or hold one, which no `.h5` file gives back, and one is of a class that is not
     registered: their copies are layers of the same name that compute the same.
     """
-    copied = _without_python(layer) or type(layer).from_config(layer.get_config())
-    initializer = getattr(copied, "depthwise_initializer", None)
-    if getattr(initializer, "__name__", None) == "blurpool_initializer":
+    config = layer.get_config()
+    copied = _without_python(layer, config) or type(layer).from_config(config)
+    if _function(layer, "depthwise_initializer") == "blurpool_initializer":
         copied.depthwise_initializer = BlurPoolInitializer()
     return copied
 
@@ -59,7 +59,7 @@ class BinaryDenseNet(tf.keras.Model):
 
 @lq.utils.register_keras_custom_object
 class ClipToUnit(tf.keras.layers.Layer):
-    r"""DoReFaNet's last activation: \(\min(\max(x, 0), 1)\)."""
+    r"""DoReFaNet's last activation: \\(\min(\max(x, 0), 1)\\)."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value(inputs, 0, 1)
@@ -127,13 +127,15 @@ class LearnedRescale(tf.keras.layers.Layer):
         return {**super().get_config(), "regularizer": regularizer}
 
 
-def _without_python(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
+def _without_python(
+    layer: tf.keras.layers.Layer, config: dict[str, Any]
+) -> tf.keras.layers.Layer | None:
     kept = ("name", "trainable", "dtype", "regularizer")
-    config = {key: value for key, value in layer.get_config().items() if key in kept}
+    config = {key: value for key, value in config.items() if key in kept}
     if isinstance(layer, tf.keras.layers.Lambda):
         return _of_lambda(layer.function, config)
-    name = getattr(getattr(layer, "activation", None), "__name__", None)
-    if isinstance(layer, tf.keras.layers.Activation) and name == "clip_by_value_activation":
+    is_activation = isinstance(layer, tf.keras.layers.Activation)
+    if is_activation and _function(layer, "activation") == "clip_by_value_activation":
         return ClipToUnit(**config)
     is_rescale = _place(type(layer)) == f"{_STRONG_BASELINE}.LearnedRescaleLayer"
     return LearnedRescale(**config) if is_rescale else None
@@ -151,6 +153,11 @@ def _of_lambda(function: Any, config: dict[str, Any]) -> tf.keras.layers.Layer |
         if told["kwargs"] == {"axis": -1} and told["tf_op"] in of_op:
             return of_op[told["tf_op"]](*told["args"], **config)
     return None
+
+
+def _function(layer: tf.keras.layers.Layer, attribute: str) -> str | None:
+    """The name of a function that a layer has, be it Larq Zoo's or its stand-in."""
+    return getattr(getattr(layer, attribute, None), "__name__", None)
 
 
 def _place(thing: Any) -> str:

@@ -14,6 +14,7 @@ __all__ = ["Wiring", "plain", "wiring_of"]
 
 # Of longer settings, such as tables, the SHA-256 is enough.
 _LONGEST = 1000
+
 _Place = Callable[[tf.keras.layers.Layer], int | None]
 
 
@@ -115,7 +116,8 @@ class _Follower:
     ) -> list[str]:
         """The outputs, so many of them, of a layer that is called on inputs and other arguments."""
         args, kwargs = given
-        arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+        signature = inspect.signature(layer.call)
+        arguments = signature.bind(*args, **kwargs).arguments
         if arguments.get("training") is not None:
             trains = arguments["training"]
         if isinstance(layer, tf.keras.Model) and layer.inputs is not None:
@@ -124,18 +126,18 @@ class _Follower:
         if number is None:
             return inputs
         calls = self.calls.setdefault(id(layer), [])
-        calls.append(_arguments(layer, arguments, trains))
+        calls.append(_differing(arguments, signature.parameters, trains))
         return [f"{number}:{len(calls) - 1}:{output}" for output in range(count)]
 
 
-def _arguments(layer: tf.keras.layers.Layer, given: dict[str, Any], trains: bool) -> dict[str, Any]:
+def _differing(given: dict[str, Any], parameters: Any, trains: bool) -> dict[str, Any]:
     """Arguments by name, without those that make no difference."""
-    parameters = inspect.signature(layer.call).parameters
-    named = {name: plain(value) for name, value in given.items()}
+    named = {name: plain(given[name]) for name in given if name not in ("name", "training")}
     differ = {
         name: value
         for name, value in named.items()
-        if name not in ("name", "training") and value not in (..., plain(parameters[name].default))
+        if value not in (..., plain(parameters[name].default))
     }
-    # Without it, and with False, a layer infers as any other.
-    return differ | ({"training": plain(trains)} if trains and "training" in parameters else {})
+    if trains and "training" in parameters:  # with False, and without it, a layer infers
+        differ["training"] = plain(trains)
+    return differ
